@@ -1,0 +1,98 @@
+//! Every bound of the system, by name.
+//!
+//! A queue, batch, body, page, retry or concurrency without a bound here is a defect. Backpressure
+//! follows from these numbers; none of them is a tuning knob.
+
+/// Bytes of a resource's key, and of a customer's subject.
+pub const KEY_BYTES: usize = 256;
+/// Bytes of a resource's name.
+pub const NAME_BYTES: usize = 256;
+/// Entries of a resource's `metadata`.
+pub const METADATA_ENTRIES: usize = 50;
+/// Bytes of one value in a resource's `metadata`.
+pub const METADATA_VALUE_BYTES: usize = 1024;
+/// Subjects of one customer.
+pub const CUSTOMER_SUBJECTS: usize = 1_000;
+
+/// Events in one request.
+pub const BATCH_EVENTS: usize = 10_000;
+/// Bytes of a request body to `/v1/events`, after decompression.
+pub const EVENTS_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of any other request body, after decompression.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of one event.
+pub const EVENT_BYTES: usize = 64 * 1024;
+/// Bytes of an event's `id`, `source`, `type` or `subject`.
+pub const EVENT_ATTRIBUTE_BYTES: usize = 1024;
+/// Nesting of a JSON document that we accept.
+pub const JSON_DEPTH: usize = 64;
+/// How far an event's `time` may be ahead of its environment's clock.
+pub const EVENT_TIME_AHEAD_MS: i64 = 60 * 60 * 1000;
+/// How long an event id is remembered, and how old an event's `time` may be.
+pub const DEDUPE_WINDOW_MS: i64 = 32 * 24 * 60 * 60 * 1000;
+
+/// Events that one transaction of a partition gathers, unless a single request holds more.
+pub const COMMIT_EVENTS: usize = 32_000;
+/// Requests that wait for one partition before new ones are answered 429.
+pub const PARTITION_QUEUE: usize = 4_096;
+/// Customers that one `Slice` command works off.
+pub const SLICE: usize = 1_000;
+/// Events after the last checkpoint at which a new one is forced.
+pub const TAIL_EVENTS: u64 = 10_000_000;
+/// Customers in one slice of a checkpoint.
+pub const CHECKPOINT_SLICE: usize = 4_096;
+
+/// Lines of one rule.
+pub const RULE_LINES: usize = 20;
+/// Channels of one rule.
+pub const RULE_CHANNELS: usize = 20;
+/// Features, credits or customers in the scope of one rule.
+pub const RULE_SCOPE: usize = 1_000;
+/// Rules of one environment.
+pub const RULES: usize = 10_000;
+/// Meters of one environment.
+pub const METERS: usize = 10_000;
+/// Features of one environment.
+pub const FEATURES: usize = 10_000;
+/// Channels of one environment.
+pub const CHANNELS: usize = 10_000;
+/// Entitlements of one customer.
+pub const CUSTOMER_ENTITLEMENTS: usize = 1_000;
+/// API keys of one environment.
+pub const API_KEYS: usize = 1_000;
+
+/// Items of a list page when the request names no `limit`.
+pub const PAGE_DEFAULT: usize = 50;
+/// Items of a list page at the most.
+pub const PAGE: usize = 1_000;
+
+/// Bytes of a webhook URL.
+pub const URL_BYTES: usize = 2_048;
+/// Custom headers of a channel.
+pub const CHANNEL_HEADERS: usize = 50;
+/// Bytes of a custom header's value.
+pub const HEADER_VALUE_BYTES: usize = 4_096;
+/// Attempts of one delivery, the first included.
+pub const DELIVERY_ATTEMPTS: u32 = 10;
+/// Time for one attempt: connection, request, headers and body.
+pub const ATTEMPT_TIMEOUT_MS: u64 = 15_000;
+/// Time to resolve and connect, inside the attempt's time.
+pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
+/// Bytes of a receiver's answer that are kept.
+pub const RESPONSE_BODY_BYTES: usize = 16 * 1024;
+/// Bytes of a receiver's answer that are read before the connection is dropped.
+pub const RESPONSE_READ_BYTES: usize = 64 * 1024;
+/// Requests in flight to one channel.
+pub const LANE_CONCURRENCY: usize = 16;
+/// Deliveries of one channel kept in memory; the rest wait in the store.
+pub const LANE_QUEUE: usize = 1_024;
+/// Requests in flight to all channels.
+pub const DISPATCH_CONCURRENCY: usize = 1_024;
+/// The longest `Retry-After` that is honoured.
+pub const RETRY_AFTER_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long a replaced secret still signs.
+pub const SECRET_OVERLAP_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long an `Idempotency-Key` is remembered.
+pub const IDEMPOTENCY_MS: i64 = 35 * 24 * 60 * 60 * 1000;
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
