@@ -1,0 +1,221 @@
+//! The import floors: which crate may name which, and which module may name its siblings.
+//!
+//! `plimsoll → server → engine → store → core`, downward only. Manifests hold the floors between
+//! crates; inside a crate the compiler knows no floors, so the paths in the sources are read.
+//!
+//! Not here: what is public between crates; the compiler checks that.
+
+use super::{Complaint, Tree};
+
+/// The crates from the ground up. A crate may depend on those before it.
+const FLOORS: [&str; 5] = [
+    "plimsoll-core",
+    "plimsoll-store",
+    "plimsoll-engine",
+    "plimsoll-server",
+    "plimsoll",
+];
+
+/// Crates beside the building, and what of it they may depend on.
+const OUTSIDE: [(&str, &[&str]); 2] = [("bench", &["plimsoll-core"]), ("xtask", &[])];
+
+/// What the core must not depend on: it would bring IO, a clock, randomness or wire formats.
+const FOREIGN_TO_CORE: [&str; 14] = [
+    "tokio",
+    "async-trait",
+    "futures",
+    "serde",
+    "serde_json",
+    "sonic-rs",
+    "rand",
+    "getrandom",
+    "hyper",
+    "axum",
+    "rusqlite",
+    "tokio-postgres",
+    "tracing",
+    "metrics",
+];
+
+/// `text` must not stand in code below `folder`.
+struct Ban {
+    folder: &'static str,
+    text: &'static str,
+    instead: &'static str,
+}
+
+const BANS: [Ban; 16] = [
+    ban(
+        "crates/plimsoll-core/src/",
+        "async fn",
+        "the core decides; the engine waits",
+    ),
+    ban(
+        "crates/plimsoll-core/src/",
+        "tokio::",
+        "the core decides; the engine waits",
+    ),
+    ban(
+        "crates/plimsoll-core/src/",
+        "std::collections::HashMap",
+        "BTreeMap has an order",
+    ),
+    ban(
+        "crates/plimsoll-core/src/",
+        "std::collections::HashSet",
+        "BTreeSet has an order",
+    ),
+    ban(
+        "crates/plimsoll-core/src/",
+        ": f64",
+        "quantities are exact: quantity::Quantity",
+    ),
+    ban(
+        "crates/plimsoll-core/src/",
+        "as f64",
+        "quantities are exact: quantity::Quantity",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/",
+        "rusqlite::",
+        "SQL lives in the store",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/",
+        "tokio_postgres::",
+        "SQL lives in the store",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/delivery/",
+        "crate::ops",
+        "delivery is told, it does not ask",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/delivery/",
+        "crate::ingest",
+        "they meet in the store",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/partition/",
+        "crate::ops",
+        "operations call the partition",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/partition/",
+        "crate::ingest",
+        "ingest calls the partition",
+    ),
+    ban(
+        "crates/plimsoll-engine/src/ops/",
+        "crate::ingest",
+        "they meet in the partition",
+    ),
+    ban(
+        "crates/plimsoll-server/src/",
+        "plimsoll_store",
+        "call plimsoll_engine::ops",
+    ),
+    ban(
+        "crates/plimsoll-server/src/api/",
+        "crate::console",
+        "api and console are siblings",
+    ),
+    ban(
+        "crates/plimsoll-server/src/console/",
+        "crate::api",
+        "api and console are siblings",
+    ),
+];
+
+const fn ban(folder: &'static str, text: &'static str, instead: &'static str) -> Ban {
+    Ban {
+        folder,
+        text,
+        instead,
+    }
+}
+
+/// Reads every manifest and complains about dependencies that go up or leave the core impure.
+pub(super) fn check_manifests(tree: &Tree) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (path, content) in tree.iter() {
+        let Some(folder) = path.strip_suffix("/Cargo.toml") else {
+            continue;
+        };
+        let name = folder.rsplit('/').next().unwrap_or(folder);
+        for (index, dependency) in dependencies(content) {
+            if let Some(message) = forbidden(name, dependency) {
+                complaints.push(Complaint::line(path, index, message));
+            }
+        }
+    }
+    complaints
+}
+
+fn forbidden(name: &str, dependency: &str) -> Option<String> {
+    if name == "plimsoll-core" && FOREIGN_TO_CORE.contains(&dependency) {
+        return Some(format!("the core must not depend on {dependency}"));
+    }
+    let height = FLOORS.iter().position(|it| *it == dependency)?;
+    if let Some(own) = FLOORS.iter().position(|it| *it == name) {
+        return (height >= own).then(|| format!("{name} → {dependency}: imports go down only"));
+    }
+    match OUTSIDE.iter().find(|(it, _)| *it == name) {
+        Some((_, allowed)) if allowed.contains(&dependency) => None,
+        _ => Some(format!(
+            "{name} talks to the product over HTTP, not by importing {dependency}"
+        )),
+    }
+}
+
+/// The names in the sections of normal and build dependencies, with the index of their line.
+///
+/// Tests may look down from anywhere, so dev-dependencies are free.
+fn dependencies(manifest: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for (index, line) in manifest.lines().enumerate() {
+        let line = line.trim();
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            inside = section.ends_with("dependencies") && !section.ends_with("dev-dependencies");
+            if let Some((table, name)) = section.rsplit_once("dependencies.")
+                && !table.ends_with("dev-")
+            {
+                found.push((index, name));
+            }
+        } else if inside && !line.is_empty() && !line.starts_with('#') {
+            let end = line.find(['.', ' ', '=']).unwrap_or(line.len());
+            found.push((index, line.split_at(end).0));
+        }
+    }
+    found
+}
+
+/// Reads every source and complains about paths that its place must not name.
+pub(super) fn check_imports(tree: &Tree) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (path, content) in tree.ending_in("rs") {
+        let bans: Vec<&Ban> = BANS
+            .iter()
+            .filter(|ban| stands_below(path, ban.folder))
+            .collect();
+        for (index, line) in content.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for ban in bans.iter().filter(|ban| code.contains(ban.text)) {
+                let message = format!("`{}` does not belong here: {}", ban.text, ban.instead);
+                complaints.push(Complaint::line(path, index, message));
+            }
+        }
+    }
+    complaints
+}
+
+/// `foo/bar.rs` stands below `foo/`, and so does `foo.rs` itself; tests may look anywhere.
+fn stands_below(path: &str, folder: &str) -> bool {
+    let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+    let own_file = path
+        .strip_suffix(".rs")
+        .is_some_and(|stem| stem == folder.trim_end_matches('/'));
+    !is_test && (path.starts_with(folder) || own_file)
+}
