@@ -7,8 +7,17 @@
 
 #![warn(missing_docs)]
 
+pub mod delivery;
+pub mod catalog;
+pub mod codec;
+pub mod command;
+pub mod effect;
+pub mod entitlement;
 pub mod ids;
 pub mod key;
 pub mod limits;
+pub mod line;
 pub mod quantity;
+pub mod rule;
+pub mod state;
 pub mod time;
