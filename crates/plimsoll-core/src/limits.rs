@@ -96,3 +96,16 @@ pub const SECRET_OVERLAP_MS: i64 = 24 * 60 * 60 * 1000;
 pub const IDEMPOTENCY_MS: i64 = 35 * 24 * 60 * 60 * 1000;
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// Bytes that the bodies of all requests hold together.
+pub const BODIES_BYTES: usize = 512 * 1024 * 1024;
+/// Time in which a request's body must arrive.
+pub const BODY_TIMEOUT_MS: u64 = 30_000;
+/// Time in which a request's headers must arrive, the wait between two requests included.
+pub const HEADERS_TIMEOUT_MS: u64 = 60_000;
+/// Headers of one request.
+pub const REQUEST_HEADERS: usize = 100;
+/// Connections that are served at once; further ones wait to be accepted.
+pub const CONNECTIONS: usize = 10_000;
+/// How long a stopping server waits for the requests that it is answering.
+pub const DRAIN_TIMEOUT_MS: u64 = 20_000;
