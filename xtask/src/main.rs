@@ -4,11 +4,7 @@
 //!
 //! Not here: what CI runs and in which order (`.ci/run`).
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is a command line tool"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line tool")]
 
 use std::{path::Path, process::ExitCode};
 

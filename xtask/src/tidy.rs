@@ -72,9 +72,7 @@ impl Tree {
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files
-            .iter()
-            .map(|(path, content)| (path.as_str(), content.as_str()))
+        self.files.iter().map(|(path, content)| (path.as_str(), content.as_str()))
     }
 
     /// The files whose name ends in a dot and `ending`.
@@ -109,20 +107,12 @@ pub(crate) struct Complaint {
 
 impl Complaint {
     fn file(path: &str, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: None,
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line: None, message: message.into() }
     }
 
     /// `index` counts from 0, as `enumerate` does.
     fn line(path: &str, index: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line: Some(index + 1),
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line: Some(index + 1), message: message.into() }
     }
 }
 

@@ -17,12 +17,7 @@ pub(super) fn check_architecture(tree: &Tree) -> Vec<Complaint> {
     };
     let mut complaints = Vec::new();
     for (index, line) in content.lines().enumerate() {
-        for name in line
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|name| is_path(name))
-        {
+        for name in line.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
             if !tree.has(name) {
                 let message = format!("`{name}` does not exist: correct the name or remove it");
                 complaints.push(Complaint::line(ARCHITECTURE, index, message));
@@ -58,29 +53,26 @@ pub(super) fn check_problem_pages(tree: &Tree) -> Vec<Complaint> {
         };
         let code = page.trim_end_matches(".md");
         if code != "README" && !codes.iter().any(|(_, it)| *it == code) {
-            complaints.push(Complaint::file(
-                path,
-                format!("there is no code {code}: remove it"),
-            ));
+            complaints.push(Complaint::file(path, format!("there is no code {code}: remove it")));
         }
     }
     complaints
 }
 
-/// The stable codes: what the enum maps to, `Variant => "snake_case",` line by line.
+/// The stable codes: the table of `Variant = "code", status, "title";`, however it is broken.
 fn problem_codes(source: &str) -> Vec<(usize, &str)> {
-    let is_code = |text: &str| {
-        text.starts_with(|it: char| it.is_ascii_lowercase())
-            && text
-                .chars()
-                .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
+    let is_code = |text: &str| text.chars().all(|it| it.is_ascii_lowercase() || it == '_');
+    let is_status = |rest: &str| {
+        rest.strip_prefix(", ").is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
     };
     source
         .lines()
         .enumerate()
-        .filter(|(_, line)| line.contains("=> \"") || line.contains("= \""))
-        .filter_map(|(index, line)| Some((index, line.split('"').nth(1)?)))
-        .filter(|(_, code)| is_code(code))
+        .filter_map(|(index, line)| {
+            let (_, rest) = line.split_once('"')?;
+            let (code, after) = rest.split_once('"')?;
+            (is_code(code) && is_status(after)).then_some((index, code))
+        })
         .collect()
 }
 

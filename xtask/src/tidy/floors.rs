@@ -8,13 +8,8 @@
 use super::{Complaint, Tree};
 
 /// The crates from the ground up. A crate may depend on those before it.
-const FLOORS: [&str; 5] = [
-    "plimsoll-core",
-    "plimsoll-store",
-    "plimsoll-engine",
-    "plimsoll-server",
-    "plimsoll",
-];
+const FLOORS: [&str; 5] =
+    ["plimsoll-core", "plimsoll-store", "plimsoll-engine", "plimsoll-server", "plimsoll"];
 
 /// Crates beside the building, and what of it they may depend on.
 const OUTSIDE: [(&str, &[&str]); 2] = [("bench", &["plimsoll-core"]), ("xtask", &[])];
@@ -45,94 +40,26 @@ struct Ban {
 }
 
 const BANS: [Ban; 16] = [
-    ban(
-        "crates/plimsoll-core/src/",
-        "async fn",
-        "the core decides; the engine waits",
-    ),
-    ban(
-        "crates/plimsoll-core/src/",
-        "tokio::",
-        "the core decides; the engine waits",
-    ),
-    ban(
-        "crates/plimsoll-core/src/",
-        "std::collections::HashMap",
-        "BTreeMap has an order",
-    ),
-    ban(
-        "crates/plimsoll-core/src/",
-        "std::collections::HashSet",
-        "BTreeSet has an order",
-    ),
-    ban(
-        "crates/plimsoll-core/src/",
-        ": f64",
-        "quantities are exact: quantity::Quantity",
-    ),
-    ban(
-        "crates/plimsoll-core/src/",
-        "as f64",
-        "quantities are exact: quantity::Quantity",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/",
-        "rusqlite::",
-        "SQL lives in the store",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/",
-        "tokio_postgres::",
-        "SQL lives in the store",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/delivery/",
-        "crate::ops",
-        "delivery is told, it does not ask",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/delivery/",
-        "crate::ingest",
-        "they meet in the store",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/partition/",
-        "crate::ops",
-        "operations call the partition",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/partition/",
-        "crate::ingest",
-        "ingest calls the partition",
-    ),
-    ban(
-        "crates/plimsoll-engine/src/ops/",
-        "crate::ingest",
-        "they meet in the partition",
-    ),
-    ban(
-        "crates/plimsoll-server/src/",
-        "plimsoll_store",
-        "call plimsoll_engine::ops",
-    ),
-    ban(
-        "crates/plimsoll-server/src/api/",
-        "crate::console",
-        "api and console are siblings",
-    ),
-    ban(
-        "crates/plimsoll-server/src/console/",
-        "crate::api",
-        "api and console are siblings",
-    ),
+    ban("crates/plimsoll-core/src/", "async fn", "the core decides; the engine waits"),
+    ban("crates/plimsoll-core/src/", "tokio::", "the core decides; the engine waits"),
+    ban("crates/plimsoll-core/src/", "std::collections::HashMap", "BTreeMap has an order"),
+    ban("crates/plimsoll-core/src/", "std::collections::HashSet", "BTreeSet has an order"),
+    ban("crates/plimsoll-core/src/", ": f64", "quantities are exact: quantity::Quantity"),
+    ban("crates/plimsoll-core/src/", "as f64", "quantities are exact: quantity::Quantity"),
+    ban("crates/plimsoll-engine/src/", "rusqlite::", "SQL lives in the store"),
+    ban("crates/plimsoll-engine/src/", "tokio_postgres::", "SQL lives in the store"),
+    ban("crates/plimsoll-engine/src/delivery/", "crate::ops", "delivery is told, it does not ask"),
+    ban("crates/plimsoll-engine/src/delivery/", "crate::ingest", "they meet in the store"),
+    ban("crates/plimsoll-engine/src/partition/", "crate::ops", "operations call the partition"),
+    ban("crates/plimsoll-engine/src/partition/", "crate::ingest", "ingest calls the partition"),
+    ban("crates/plimsoll-engine/src/ops/", "crate::ingest", "they meet in the partition"),
+    ban("crates/plimsoll-server/src/", "plimsoll_store", "call plimsoll_engine::ops"),
+    ban("crates/plimsoll-server/src/api/", "crate::console", "api and console are siblings"),
+    ban("crates/plimsoll-server/src/console/", "crate::api", "api and console are siblings"),
 ];
 
 const fn ban(folder: &'static str, text: &'static str, instead: &'static str) -> Ban {
-    Ban {
-        folder,
-        text,
-        instead,
-    }
+    Ban { folder, text, instead }
 }
 
 /// Reads every manifest and complains about dependencies that go up or leave the core impure.
@@ -162,9 +89,7 @@ fn forbidden(name: &str, dependency: &str) -> Option<String> {
     }
     match OUTSIDE.iter().find(|(it, _)| *it == name) {
         Some((_, allowed)) if allowed.contains(&dependency) => None,
-        _ => Some(format!(
-            "{name} talks to the product over HTTP, not by importing {dependency}"
-        )),
+        _ => Some(format!("{name} talks to the product over HTTP, not by importing {dependency}")),
     }
 }
 
@@ -196,10 +121,7 @@ fn dependencies(manifest: &str) -> Vec<(usize, &str)> {
 pub(super) fn check_imports(tree: &Tree) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for (path, content) in tree.ending_in("rs") {
-        let bans: Vec<&Ban> = BANS
-            .iter()
-            .filter(|ban| stands_below(path, ban.folder))
-            .collect();
+        let bans: Vec<&Ban> = BANS.iter().filter(|ban| stands_below(path, ban.folder)).collect();
         for (index, line) in content.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for ban in bans.iter().filter(|ban| code.contains(ban.text)) {
@@ -214,8 +136,7 @@ pub(super) fn check_imports(tree: &Tree) -> Vec<Complaint> {
 /// `foo/bar.rs` stands below `foo/`, and so does `foo.rs` itself; tests may look anywhere.
 fn stands_below(path: &str, folder: &str) -> bool {
     let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
-    let own_file = path
-        .strip_suffix(".rs")
-        .is_some_and(|stem| stem == folder.trim_end_matches('/'));
+    let own_file =
+        path.strip_suffix(".rs").is_some_and(|stem| stem == folder.trim_end_matches('/'));
     !is_test && (path.starts_with(folder) || own_file)
 }

@@ -17,11 +17,8 @@ const MARKS: [&str; 5] = [
 ];
 
 /// Beginnings of paths that exist on one machine only.
-const MACHINE_PATHS: [&str; 3] = [
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("../sha", "red"),
-];
+const MACHINE_PATHS: [&str; 3] =
+    [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("../sha", "red")];
 
 /// Files whose text others decide.
 const FOREIGN: [&str; 2] = ["Cargo.lock", "LICENSE"];
@@ -54,10 +51,7 @@ fn check_shape(path: &str, content: &str, complaints: &mut Vec<Complaint>) {
         complaints.push(Complaint::file(path, message));
     }
     if path.ends_with("/mod.rs") {
-        complaints.push(Complaint::file(
-            path,
-            "name it foo.rs beside the folder foo/",
-        ));
+        complaints.push(Complaint::file(path, "name it foo.rs beside the folder foo/"));
     }
     for (index, line) in content.lines().enumerate() {
         let characters = line.chars().count();
@@ -86,21 +80,14 @@ fn check_whitespace(path: &str, content: &str, complaints: &mut Vec<Complaint>) 
             complaints.push(Complaint::line(path, index, "a tab: use spaces"));
         }
         if line.ends_with([' ', '\r']) {
-            complaints.push(Complaint::line(
-                path,
-                index,
-                "white space at the end of the line",
-            ));
+            complaints.push(Complaint::line(path, index, "white space at the end of the line"));
         }
     }
 }
 
 fn check_machine_paths(path: &str, content: &str, complaints: &mut Vec<Complaint>) {
     for (index, line) in content.lines().enumerate() {
-        for prefix in MACHINE_PATHS
-            .iter()
-            .filter(|prefix| line.contains(**prefix))
-        {
+        for prefix in MACHINE_PATHS.iter().filter(|prefix| line.contains(**prefix)) {
             let message = format!("`{prefix}…` exists on one machine only: name it otherwise");
             complaints.push(Complaint::line(path, index, message));
         }
@@ -114,9 +101,7 @@ fn has_word(line: &str, word: &str) -> bool {
     };
     line.match_indices(word).any(|(start, found)| {
         let (before, rest) = line.split_at(start);
-        let after = rest
-            .strip_prefix(found)
-            .and_then(|rest| rest.chars().next());
+        let after = rest.strip_prefix(found).and_then(|rest| rest.chars().next());
         let ends_open = !word.ends_with(|it: char| it.is_ascii_alphanumeric());
         !is_part(before.chars().next_back()) && (ends_open || !is_part(after))
     })

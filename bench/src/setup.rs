@@ -1,0 +1,124 @@
+//! What a workload needs before it can be measured: meters, features, customers, rules, a channel.
+//!
+//! Not here: usage.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Failure,
+    client::{self, Connection},
+    machine,
+    product::KEY,
+};
+
+/// Connections that make customers side by side, so that their commits share an fsync.
+const CUSTOMER_CONNECTIONS: u32 = 64;
+
+/// Speaks JSON with the product, one request at a time.
+#[derive(Debug)]
+pub(crate) struct Api {
+    connection: Connection,
+}
+
+impl Api {
+    /// Connects to the product at `address`.
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
+        Ok(Self { connection: Connection::open(address).await? })
+    }
+
+    /// Posts `body`; everything but a 2xx is a failure.
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = client::request("POST", path, KEY, body.to_string().as_bytes());
+        let answer = self.connection.exchange(&request).await?;
+        let text = String::from_utf8_lossy(answer.body);
+        if !(200..300).contains(&answer.status) {
+            return Err(format!("POST {path} {body} gave {}: {text}", answer.status).into());
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// A meter that sums `$.tokens` of `event_type`, and a feature of the same `key` on it.
+    pub(crate) async fn meter_and_feature(
+        &mut self,
+        key: &str,
+        event_type: &str,
+    ) -> Result<(), Failure> {
+        let meter = json!({
+            "key": key, "name": key, "event_type": event_type,
+            "aggregation": "sum", "value_property": "$.tokens",
+        });
+        self.post("/v1/meters", &meter).await?;
+        let feature = json!({"key": key, "name": key, "type": "metered", "meter": key});
+        self.post("/v1/features", &feature).await?;
+        Ok(())
+    }
+
+    /// A webhook channel to `url`; returns its id.
+    pub(crate) async fn channel(&mut self, name: &str, url: &str) -> Result<String, Failure> {
+        let channel = json!({"type": "webhook", "name": name, "url": url, "event_types": ["*"]});
+        let made = self.post("/v1/channels", &channel).await?;
+        Ok(made["id"].as_str().ok_or("a channel has an id")?.to_owned())
+    }
+
+    /// A rule on `feature` with lines of one kind.
+    pub(crate) async fn rule(
+        &mut self,
+        feature: &str,
+        kind: &str,
+        levels: &[u32],
+        channel: &str,
+    ) -> Result<(), Failure> {
+        let lines: Vec<Value> =
+            levels.iter().map(|it| json!({"kind": kind, "value": it.to_string()})).collect();
+        let rule = json!({
+            "name": format!("lines on {feature}"), "type": "entitlements.balance.threshold",
+            "features": [feature], "lines": lines, "channels": [channel],
+        });
+        self.post("/v1/rules", &rule).await?;
+        Ok(())
+    }
+}
+
+/// Makes the customers `<prefix>-0` … with one monthly entitlement each.
+///
+/// Each has its key as its only subject. `limit` as in the API: `None` is unlimited.
+pub(crate) async fn customers(
+    address: SocketAddr,
+    prefix: &str,
+    count: u32,
+    feature: &str,
+    limit: Option<u64>,
+) -> Result<(), Failure> {
+    let mut entitlement = json!({
+        "feature": feature, "type": "metered", "usage_period": {"interval": "month"},
+    });
+    if let Some(limit) = limit {
+        entitlement["limit"] = json!(limit.to_string());
+    }
+    let entitlement = Arc::new(entitlement);
+    let mut makers = Vec::new();
+    for first in 0..CUSTOMER_CONNECTIONS.min(count) {
+        let (prefix, entitlement) = (prefix.to_owned(), Arc::clone(&entitlement));
+        makers.push(machine::spawn(async move {
+            let mut api = Api::open(address).await?;
+            for number in (first..count).step_by(CUSTOMER_CONNECTIONS as usize) {
+                let key = subject(&prefix, number);
+                let customer = json!({"key": key, "name": key, "subjects": [key]});
+                api.post("/v1/customers", &customer).await?;
+                api.post(&format!("/v1/customers/{key}/entitlements"), &entitlement).await?;
+            }
+            Ok::<(), Failure>(())
+        }));
+    }
+    for maker in makers {
+        maker.await??;
+    }
+    Ok(())
+}
+
+/// The key and only subject of a customer.
+pub(crate) fn subject(prefix: &str, number: u32) -> String {
+    format!("{prefix}-{number:06}")
+}
