@@ -101,12 +101,8 @@ impl FromStr for State {
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 4] = [
-        Event::Delivered,
-        Event::AttemptFailed,
-        Event::LastAttemptFailed,
-        Event::ChannelClosed,
-    ];
+    const EVENTS: [Event; 4] =
+        [Event::Delivered, Event::AttemptFailed, Event::LastAttemptFailed, Event::ChannelClosed];
 
     #[test]
     fn every_pair_of_state_and_event_is_decided() {

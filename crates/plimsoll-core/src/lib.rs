@@ -7,10 +7,10 @@
 
 #![warn(missing_docs)]
 
-pub mod delivery;
 pub mod catalog;
 pub mod codec;
 pub mod command;
+pub mod delivery;
 pub mod effect;
 pub mod entitlement;
 pub mod ids;

@@ -241,7 +241,9 @@ mod tests {
         assert_eq!(quantity("0.1").checked_add(quantity("0.2")), Ok(quantity("0.3")));
         let big = quantity("9999999999999999999999999999");
         assert_eq!(big.checked_add(quantity("0.1")), Err(Overflow));
-        assert_eq!(big.checked_add(big).map(|it| it.checked_add(big)).is_ok(), true);
+        assert_eq!(big.checked_add(Quantity::ONE).map(|it| it.to_string().len()), Ok(29));
+        let widest = Quantity::from_parts((1_i128 << 96) - 1, 0).unwrap();
+        assert_eq!(widest.checked_add(Quantity::ONE), Err(Overflow));
         assert_eq!(quantity("5").checked_sub(quantity("7")), Ok(quantity("-2")));
     }
 

@@ -79,7 +79,7 @@ impl FromStr for Timestamp {
         let parsed: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
         let floored = parsed.as_nanosecond().div_euclid(1_000_000);
         let ms = i64::try_from(floored).map_err(|_| InvalidTimestamp)?;
-        if ms < Self::MIN.0 || ms > Self::MAX.0 {
+        if !(Self::MIN.0..=Self::MAX.0).contains(&ms) {
             return Err(InvalidTimestamp);
         }
         Ok(Self(ms))
