@@ -67,8 +67,11 @@ CREATE TABLE resource (
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
-CREATE UNIQUE INDEX resource_key ON resource (environment, kind, coalesce(parent, ''), key)
+-- `key` stands before `parent` so that whoever names a key is found, too.
+CREATE UNIQUE INDEX resource_key ON resource (environment, kind, key, coalesce(parent, ''))
     WHERE deleted_at IS NULL AND key IS NOT NULL;
+-- What is deleted is found when memory is filled.
+CREATE INDEX resource_deleted ON resource (kind, id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX resource_list ON resource (environment, kind, id);
 CREATE INDEX resource_parent ON resource (parent, kind);
 -- Environments are found without naming one.

@@ -22,6 +22,11 @@ pub const UPDATE: &str = "resource.update";
 /// The name of the statement that deletes. A version that has moved is refused under it.
 pub const DELETE: &str = "resource.delete";
 
+/// The name of the statement that holds. A resource that is gone is refused under it.
+pub const HOLD: &str = "resource.hold";
+/// The name of the statement that refuses a batch while a key is named.
+pub const UNNAMED: &str = "resource.unnamed";
+
 /// Ids that one query looks up.
 const LOOKUP_IDS: usize = 512;
 
@@ -140,6 +145,30 @@ pub fn delete_children(parent: &str, kind: &str, deleted_at: Timestamp) -> State
     )
 }
 
+/// Refuses its batch under the name [`HOLD`] if the resource `id` is deleted, and keeps others from
+/// deleting it until the batch is committed.
+pub fn hold(id: &str) -> Statement {
+    Statement::new(
+        HOLD,
+        "UPDATE resource SET version = version WHERE id = $1 AND deleted_at IS NULL",
+        vec![id.into()],
+    )
+    .expecting(Expect::RowsAffected(1))
+}
+
+/// Refuses its batch under the name [`UNNAMED`] while a resource of this kind has this key, of
+/// whatever parent. Put it after the statement that deletes what the key names, so that a
+/// [`hold`] of another batch has been waited for.
+pub fn unnamed(environment: EnvironmentId, kind: &str, key: &str) -> Statement {
+    Statement::new(
+        UNNAMED,
+        "SELECT count(*) FROM (SELECT id FROM resource WHERE environment = $1 AND kind = $2 \
+         AND key = $3 AND deleted_at IS NULL LIMIT 1) AS named",
+        vec![Value::text_of(&environment), kind.into(), key.into()],
+    )
+    .expecting(Expect::Row(vec![Value::Int(0)]))
+}
+
 /// The resource with this id, deleted or not.
 pub async fn get(store: &dyn Store, id: &str) -> Result<Option<ResourceRow>, ReadError> {
     let sql = format!("SELECT {COLUMNS} FROM resource WHERE id = $1");
@@ -236,6 +265,25 @@ pub async fn count(
         ))
         .await?;
     Ok(rows.first().map_or(Ok(0), |it| it.get_int(0))?)
+}
+
+/// At most `limit` ids of deleted resources of a kind after this one (`None`: from the first), in
+/// all environments, by id.
+pub async fn deleted_ids(
+    store: &dyn Store,
+    kind: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<String>, ReadError> {
+    let rows = store
+        .query(Statement::new(
+            "resource.deleted_ids",
+            "SELECT id FROM resource WHERE kind = $1 AND deleted_at IS NOT NULL AND id > $2 \
+             ORDER BY id LIMIT $3",
+            vec![kind.into(), after.unwrap_or_default().into(), limit.into()],
+        ))
+        .await?;
+    Ok(rows.iter().map(|it| it.get_text(0).map(str::to_owned)).collect::<Result<_, _>>()?)
 }
 
 fn from_row(row: &Row) -> Result<ResourceRow, MalformedRow> {
