@@ -5,4 +5,6 @@
 //! Not here: HTTP routes and JSON of the API's edges (`plimsoll-server`), SQL (`plimsoll-store`),
 //! rules (`plimsoll-core`).
 
+pub mod delivery;
 pub mod deps;
+pub mod vault;
