@@ -2,7 +2,7 @@
 //!
 //! Everything written is data: a [`Batch`] of [`Statement`]s, committed in one transaction by a
 //! [`Store`]. The typed modules build the statements and read the rows; nothing above this crate
-//! holds SQL. Two backends run the same texts.
+//! holds SQL. Two backends run the same texts: [`sqlite`] and [`postgres`].
 //!
 //! Not here: what anything stored means, when it is written, and who may read it.
 
@@ -10,6 +10,7 @@
 
 pub mod attempt;
 pub mod audit;
+pub mod backup;
 pub mod checkpoint;
 pub mod control;
 pub mod dedupe;
@@ -19,8 +20,10 @@ pub mod log;
 pub mod meta;
 pub mod notification;
 pub mod resource;
+pub mod sqlite;
 pub mod subject;
 
+mod migrate;
 mod multirow;
 mod row;
 mod statement;
@@ -29,6 +32,7 @@ mod value;
 
 pub use crate::{
     row::{MalformedRow, Row},
+    sqlite::SqliteStore,
     statement::{Batch, Expect, Lane, Statement},
     store::{BackupError, CommitError, OpenError, QueryError, ReadError, Refusal, Store},
     value::Value,

@@ -15,7 +15,6 @@ use crate::{
     row::{MalformedRow, Row},
     statement::Statement,
     store::{ReadError, Store},
-    value::Value,
 };
 
 /// The name of the statements that append.
@@ -151,6 +150,7 @@ fn from_row(row: &Row) -> Result<LogRow, MalformedRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
 
     #[test]
     fn a_page_is_cut_by_bytes_but_holds_one_row() {

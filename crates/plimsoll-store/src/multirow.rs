@@ -13,18 +13,29 @@ use crate::{statement::Statement, value::Value};
 /// parameters that SQLite takes, and the 65,535 of PostgreSQL.
 const CHUNK_ROWS: usize = 256;
 
-/// Builds `{head} ($1, $2), ($3, $4), … {tail}` for these rows, in order.
+/// Builds `{head} VALUES ($1, $2), ($3, $4), … {tail}` for these rows, in order.
 pub(crate) fn insert<const N: usize>(
     name: &'static str,
     head: &str,
     tail: &str,
     rows: Vec<[Value; N]>,
 ) -> Vec<Statement> {
-    chunked(name, rows, |count| {
-        let mut sql = String::with_capacity(head.len() + tail.len() + count * N * 7);
+    insert_flat(name, head, tail, N, rows.into_iter().flatten().collect())
+}
+
+/// As [`insert`], for rows of `columns` values that follow each other.
+pub(crate) fn insert_flat(
+    name: &'static str,
+    head: &str,
+    tail: &str,
+    columns: usize,
+    values: Vec<Value>,
+) -> Vec<Statement> {
+    chunked(name, columns, values, |rows| {
+        let mut sql = String::with_capacity(head.len() + tail.len() + rows * columns * 7);
         sql.push_str(head);
         sql.push_str(" VALUES ");
-        write_tuples::<N>(&mut sql, count, None);
+        write_tuples(&mut sql, rows, columns, &[]);
         sql.push_str(tail);
         sql
     })
@@ -41,9 +52,9 @@ pub(crate) fn with<const N: usize>(
     rest: &str,
     rows: Vec<[Value; N]>,
 ) -> Vec<Statement> {
-    chunked(name, rows, |count| {
+    chunked(name, N, rows.into_iter().flatten().collect(), |rows| {
         let mut sql = format!("WITH {relation} AS (VALUES ");
-        write_tuples::<N>(&mut sql, count, Some(types));
+        write_tuples(&mut sql, rows, N, &types);
         sql.push_str(") ");
         sql.push_str(rest);
         sql
@@ -66,17 +77,20 @@ pub(crate) fn members(first: usize, ids: &[String]) -> (String, Vec<Value>) {
     (sql, params)
 }
 
-fn chunked<const N: usize>(
+fn chunked(
     name: &'static str,
-    rows: Vec<[Value; N]>,
+    columns: usize,
+    values: Vec<Value>,
     sql: impl Fn(usize) -> String,
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
-    let mut rows = rows.into_iter();
-    while rows.len() > 0 {
-        let count = largest_power_of_two(rows.len().min(CHUNK_ROWS));
-        let params = rows.by_ref().take(count).flatten().collect();
+    let mut rows = values.len() / columns;
+    let mut values = values.into_iter();
+    while rows > 0 {
+        let count = largest_power_of_two(rows.min(CHUNK_ROWS));
+        let params = values.by_ref().take(count * columns).collect();
         statements.push(Statement::new(name, sql(count), params));
+        rows -= count;
     }
     statements
 }
@@ -86,22 +100,23 @@ const fn largest_power_of_two(count: usize) -> usize {
     1 << count.ilog2()
 }
 
-fn write_tuples<const N: usize>(sql: &mut String, count: usize, types: Option<[&str; N]>) {
-    for row in 0..count {
+/// Writes `rows` tuples of `columns` placeholders; the first tuple is cast to `types`, if given.
+fn write_tuples(sql: &mut String, rows: usize, columns: usize, types: &[&str]) {
+    for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ",(" });
-        for column in 0..N {
+        for column in 0..columns {
             if column > 0 {
                 sql.push(',');
             }
-            match types {
-                Some(types) if row == 0 => {
+            match types.get(column) {
+                Some(of_type) if row == 0 => {
                     sql.push_str("CAST(");
                     write_placeholder(sql, column + 1);
                     sql.push_str(" AS ");
-                    sql.push_str(types[column]);
+                    sql.push_str(of_type);
                     sql.push(')');
                 }
-                Some(_) | None => write_placeholder(sql, row * N + column + 1),
+                Some(_) | None => write_placeholder(sql, row * columns + column + 1),
             }
         }
         sql.push(')');

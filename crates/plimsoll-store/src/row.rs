@@ -37,6 +37,11 @@ impl Row {
         &self.0
     }
 
+    /// The values themselves.
+    pub fn into_values(self) -> Vec<Value> {
+        self.0
+    }
+
     /// The BIGINT in this column.
     pub fn get_int(&self, column: usize) -> Result<i64, MalformedRow> {
         self.opt_int(column)?.ok_or_else(|| self.malformed(column, "integer"))

@@ -20,8 +20,8 @@ pub trait Store: Send + Sync + Debug {
     /// Runs the statements of `batch` in one transaction, in order, all or nothing.
     ///
     /// Returns the rows of each statement (SELECT or RETURNING; empty for others). When it is
-    /// `Ok`, the batch is durable. The work goes on if the future is dropped while it waits; then
-    /// nobody learns the outcome.
+    /// `Ok`, the batch is durable. If the future is dropped before its answer, the outcome is as
+    /// unknown as in [`CommitError::Unknown`].
     async fn commit(&self, batch: Batch) -> Result<Vec<Vec<Row>>, CommitError>;
 
     /// Runs one SELECT over committed state. What a batch wrote is seen by every query that

@@ -1,0 +1,82 @@
+//! The tables that a backup holds, with their columns and primary keys.
+//!
+//! A contract test compares this list with the schema of a migrated store, so that no migration
+//! can add a table or a column that backups miss. Left out is `schema_migration`: the store that a
+//! backup is restored into has its own.
+//!
+//! Not here: the schema itself (`migrations/`).
+
+use crate::{row::Row, statement::Statement, value::Value};
+
+/// One table. Its primary key is made of its first `key` columns.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its columns, those of the primary key first.
+    pub(crate) columns: &'static [&'static str],
+    key: usize,
+}
+
+/// Every table that is backed up.
+#[rustfmt::skip]
+pub(crate) const TABLES: &[Table] = &[
+    table("meta", 1, &["key", "value"]),
+    table("log", 2, &["partition", "position", "stamped_at", "core_version", "kind", "codec", "payload"]),
+    table("checkpoint", 2, &["partition", "slice", "position", "core_version", "payload"]),
+    table("control_head", 1, &["id", "seq"]),
+    table("control", 1, &["seq", "at", "command"]),
+    table("dedupe", 2, &["partition", "segment", "first_position", "last_position", "sealed_at", "hashes"]),
+    table("resource", 1, &["id", "environment", "kind", "key", "parent", "version", "doc", "created_at",
+        "updated_at", "deleted_at"]),
+    table("subject", 2, &["environment", "subject", "customer"]),
+    table("notification", 1, &["id", "identity", "environment", "type", "edge", "customer", "feature",
+        "rule", "reason", "created_at", "ordinal", "doc", "rule_snapshot"]),
+    table("delivery", 1, &["id", "notification", "environment", "channel", "customer", "n", "state",
+        "attempts", "next_attempt_at", "ordinal", "format", "error", "created_at", "updated_at"]),
+    table("attempt", 2, &["delivery", "n", "at", "status", "duration_ms", "error", "response_body"]),
+    table("idempotency", 3, &["environment", "route", "key", "body_hash", "status", "response", "created_at"]),
+    table("audit", 1, &["id", "environment", "at", "actor", "action", "resource_kind", "resource_id",
+        "before", "after"]),
+];
+
+const fn table(
+    name: &'static str,
+    key: usize,
+    columns: &'static [&'static str],
+) -> Table {
+    Table { name, columns, key }
+}
+
+impl Table {
+    /// Reads at most `limit` rows after the one with this primary key, in its order.
+    pub(crate) fn page(&self, after: Option<&[Value]>, limit: u32) -> Statement {
+        let (columns, key) = (self.columns.join(", "), self.columns[..self.key].join(", "));
+        let mut params = after.map(<[_]>::to_vec).unwrap_or_default();
+        let condition = if params.is_empty() {
+            String::new()
+        } else {
+            let places: Vec<_> = (1..=params.len()).map(|it| format!("${it}")).collect();
+            format!(" WHERE ({key}) > ({})", places.join(", "))
+        };
+        params.push(limit.into());
+        let sql = format!(
+            "SELECT {columns} FROM {}{condition} ORDER BY {key} LIMIT ${}",
+            self.name,
+            params.len(),
+        );
+        Statement::new("backup.page", sql, params)
+    }
+
+    /// The primary key of a row of [`Table::page`].
+    pub(crate) fn key_of(&self, row: &Row) -> Vec<Value> {
+        row.values()[..self.key].to_vec()
+    }
+
+    /// Reads one row if the table holds anything that a migration has not put there.
+    pub(crate) fn first_row(&self) -> Statement {
+        let condition = if self.name == "control_head" { " WHERE seq > 0" } else { "" };
+        let sql = format!("SELECT 1 FROM {}{condition} LIMIT 1", self.name);
+        Statement::new("backup.first_row", sql, Vec::new())
+    }
+}
