@@ -110,10 +110,14 @@ impl State {
     /// Applies one event of a row of usage.
     pub fn apply_usage(&mut self, row: RowStamp, event: UsageEvent<'_>, effects: &mut Vec<Effect>) {
         let Some(slot) = self.customers.slot(event.customer) else { return };
-        if event.readings.is_empty() || self.holds(slot, row.position) {
+        if self.holds(slot, row.position) {
             return;
         }
         let customer = self.customers.at_mut(slot);
+        customer.last_usage_at = Some(row.stamped_at);
+        if event.readings.is_empty() {
+            return;
+        }
         let mut evaluation = Evaluation {
             catalog: &self.catalog,
             customer: customer.id,
@@ -278,6 +282,11 @@ impl State {
         Some(DueSlice { environment: *environment, from: *from, to: to.max(*from) })
     }
 
+    /// The stamp of the last usage that was accepted for a customer.
+    pub fn last_usage_at(&self, customer: CustomerId) -> Option<Timestamp> {
+        self.customers.get(self.customers.slot(customer)?)?.last_usage_at
+    }
+
     /// The value of a metered entitlement at `now`, whatever has not been worked off yet.
     pub fn value(
         &self,
@@ -377,4 +386,3 @@ impl Customer {
         self.lines_seq >= catalog.lines_seq()
     }
 }
-

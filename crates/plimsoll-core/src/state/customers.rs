@@ -14,6 +14,7 @@ use crate::{
     ids::{CustomerId, EnvironmentId, MeterId},
     limits,
     quantity::Quantity,
+    time::Timestamp,
 };
 
 /// A customer of the partition.
@@ -23,6 +24,8 @@ pub(super) struct Customer {
     pub(super) environment: EnvironmentId,
     /// The catalogue's `lines_seq` that its lines were last evaluated with.
     pub(super) lines_seq: u64,
+    /// The stamp of the last usage that was accepted.
+    pub(super) last_usage_at: Option<Timestamp>,
     pub(super) entitlements: Vec<Tracked>,
 }
 
@@ -120,8 +123,13 @@ impl Customers {
         }
         let slot = self.first_free;
         self.reserve(slot as usize + 1);
-        self.slots[slot as usize] =
-            Some(Customer { id, environment, lines_seq, entitlements: Vec::new() });
+        self.slots[slot as usize] = Some(Customer {
+            id,
+            environment,
+            lines_seq,
+            last_usage_at: None,
+            entitlements: Vec::new(),
+        });
         self.index.insert(id, slot);
     }
 
@@ -191,6 +199,7 @@ fn encode_customer(customer: &Customer, writer: &mut Writer) {
     writer.bits(customer.id.bits());
     writer.bits(customer.environment.bits());
     writer.number(customer.lines_seq);
+    writer.option(customer.last_usage_at, Writer::time);
     writer.list(customer.entitlements.iter(), |writer, it| {
         it.entitlement.encode(writer);
         writer.option(it.measured.as_ref(), |writer, it| it.encode(writer));
@@ -202,6 +211,7 @@ fn decode_customer(reader: &mut Reader<'_>) -> Result<Customer, Corrupt> {
         id: CustomerId::from_bits(reader.bits()?),
         environment: EnvironmentId::from_bits(reader.bits()?),
         lines_seq: reader.number()?,
+        last_usage_at: reader.option(Reader::time)?,
         entitlements: reader.list(|reader| {
             let entitlement = Entitlement::decode(reader)?;
             let measured = reader.option(|it| Metered::decode(it, &entitlement))?;
