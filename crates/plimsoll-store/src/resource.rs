@@ -169,6 +169,17 @@ pub fn unnamed(environment: EnvironmentId, kind: &str, key: &str) -> Statement {
     .expecting(Expect::Row(vec![Value::Int(0)]))
 }
 
+/// Whether a resource of this kind has this key, of whatever parent.
+pub async fn is_named(
+    store: &dyn Store,
+    environment: EnvironmentId,
+    kind: &str,
+    key: &str,
+) -> Result<bool, ReadError> {
+    let rows = store.query(unnamed(environment, kind, key)).await?;
+    Ok(rows.first().map_or(Ok(0), |it| it.get_int(0))? > 0)
+}
+
 /// The resource with this id, deleted or not.
 pub async fn get(store: &dyn Store, id: &str) -> Result<Option<ResourceRow>, ReadError> {
     let sql = format!("SELECT {COLUMNS} FROM resource WHERE id = $1");
