@@ -29,6 +29,8 @@ pub struct StandingLine {
     pub rule: Arc<Rule>,
     /// The line itself.
     pub line: Line,
+    /// Control sequence at which it entered its rule; unknown to a customer behind that.
+    pub entered: u64,
     /// Control sequence since which it applies; a customer behind that evaluates it anew.
     pub since: u64,
     /// What made it apply at `since`.
@@ -50,6 +52,7 @@ pub enum LineOrigin {
 
 #[derive(Debug, Clone, Copy)]
 struct Origin {
+    entered: u64,
     since: u64,
     because: LineOrigin,
 }
@@ -126,8 +129,8 @@ impl Catalog {
                 self.index_meters();
             }
             ControlCommand::PutFeature(feature) => {
+                self.by_feature.insert(feature.id, self.find_lines(feature));
                 self.features.insert(feature.id, Arc::new(feature.clone()));
-                self.index_lines();
             }
             ControlCommand::DeleteFeature(id) => {
                 self.features.remove(id);
@@ -162,7 +165,8 @@ impl Catalog {
                 Some(_) => None,
             };
             if let Some(because) = because {
-                self.origins.insert(line.id, Origin { since: seq, because });
+                let entered = self.origins.get(&line.id).map_or(seq, |it| it.entered);
+                self.origins.insert(line.id, Origin { entered, since: seq, because });
             }
         }
         self.lines_seq = seq;
@@ -182,25 +186,18 @@ impl Catalog {
     }
 
     fn index_lines(&mut self) {
-        self.by_feature = self
-            .features
-            .values()
-            .map(|feature| {
-                let lines =
-                    self.rules.values().filter(|it| it.concerns(feature)).flat_map(|rule| {
-                        rule.lines.iter().filter_map(|line| {
-                            let origin = self.origins.get(&line.id)?;
-                            Some(StandingLine {
-                                rule: Arc::clone(rule),
-                                line: *line,
-                                since: origin.since,
-                                because: origin.because,
-                            })
-                        })
-                    });
-                (feature.id, lines.collect())
-            })
-            .collect();
+        let lines = self.features.values().map(|it| (it.id, self.find_lines(it)));
+        self.by_feature = lines.collect();
+    }
+
+    fn find_lines(&self, feature: &Feature) -> Arc<[StandingLine]> {
+        let rules = self.rules.values().filter(|it| it.concerns(feature));
+        let lines = rules.flat_map(|rule| rule.lines.iter().map(move |line| (rule, line)));
+        let standing = lines.filter_map(|(rule, line)| {
+            let Origin { entered, since, because } = *self.origins.get(&line.id)?;
+            Some(StandingLine { rule: Arc::clone(rule), line: *line, entered, since, because })
+        });
+        standing.collect()
     }
 
     /// Writes the catalogue; what is derived is left out.
@@ -212,6 +209,7 @@ impl Catalog {
         writer.list(self.rules.values(), |writer, it| it.encode(writer));
         writer.list(self.origins.iter(), |writer, (line, origin)| {
             writer.bits(line.bits());
+            writer.number(origin.entered);
             writer.number(origin.since);
             writer.byte(origin.because.tag());
         });
@@ -228,8 +226,8 @@ impl Catalog {
         catalog.rules = rules.into_iter().map(|it| (it.id, Arc::new(it))).collect();
         let origins = reader.list(|reader| {
             let line = LineId::from_bits(reader.bits()?);
-            let since = reader.number()?;
-            Ok((line, Origin { since, because: LineOrigin::from_tag(reader.byte()?)? }))
+            let (entered, since) = (reader.number()?, reader.number()?);
+            Ok((line, Origin { entered, since, because: LineOrigin::from_tag(reader.byte()?)? }))
         })?;
         catalog.origins = origins.into_iter().collect();
         catalog.index_meters();

@@ -173,12 +173,20 @@ impl<'a> Reader<'a> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                break;
+            }
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(Corrupt { expected: "a number of at most ten bytes" })
+        Err(Corrupt { expected: "a number of at most 64 bits" })
+    }
+
+    /// See [`Writer::number`]; for a number of at most 32 bits.
+    pub fn number_u32(&mut self) -> Result<u32, Corrupt> {
+        u32::try_from(self.number()?).map_err(|_| Corrupt { expected: "a number of 32 bits" })
     }
 
     /// See [`Writer::signed`].

@@ -182,17 +182,13 @@ impl Command {
             RowKind::Slice => Self::Slice {
                 environment: EnvironmentId::from_bits(reader.bits()?),
                 stamped_at: reader.time()?,
-                from: slot(&mut reader)?,
-                to: slot(&mut reader)?,
+                from: reader.number_u32()?,
+                to: reader.number_u32()?,
             },
         };
         reader.finish()?;
         Ok(command)
     }
-}
-
-fn slot(reader: &mut Reader<'_>) -> Result<u32, Corrupt> {
-    u32::try_from(reader.number()?).map_err(|_| Corrupt { expected: "a slot" })
 }
 
 impl ControlCommand {

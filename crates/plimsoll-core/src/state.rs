@@ -13,7 +13,7 @@ use crate::{
     codec::{Corrupt, Reader, Writer},
     command::{Command, CustomerCommand},
     effect::Effect,
-    entitlement::{Entitlement, EntitlementKind, EntitlementValue},
+    entitlement::EntitlementValue,
     ids::{CustomerId, EntitlementId, EnvironmentId, MeterId},
     limits,
     line::crossing::Cause,
@@ -24,9 +24,8 @@ mod customers;
 mod evaluate;
 mod metered;
 
-use customers::{Customer, Customers, Tracked};
+use customers::Customers;
 use evaluate::Evaluation;
-use metered::Metered;
 
 /// Everything one partition knows.
 #[derive(Debug, Default)]
@@ -94,7 +93,7 @@ impl State {
 
     /// Whether this customer exists here.
     pub fn has_customer(&self, customer: CustomerId) -> bool {
-        self.customers.slot(customer).is_some()
+        self.customers.slot(customer).is_some_and(|it| self.customers.get(it).is_some())
     }
 
     /// The stamp for a row of `environment` now: its clock, which never goes back.
@@ -113,36 +112,32 @@ impl State {
         if self.holds(slot, row.position) {
             return;
         }
-        let customer = self.customers.at_mut(slot);
+        let Some(customer) = self.customers.get_mut(slot) else { return };
         customer.last_usage_at = Some(row.stamped_at);
         if event.readings.is_empty() {
             return;
         }
-        let mut evaluation = Evaluation {
-            catalog: &self.catalog,
-            customer: customer.id,
-            environment: customer.environment,
-            at: row.stamped_at,
-            cause: Cause::Usage,
-            event: Some(event.index),
-            behind_since: customer.lines_seq,
-        };
-        if customer.lines_seq < self.catalog.lines_seq() {
-            evaluation.bring_up_to_date(customer, effects);
-        }
-        evaluation.behind_since = self.catalog.lines_seq();
+        let at = row.stamped_at;
+        let evaluation =
+            Evaluation::of_customer(&self.catalog, customer, at, Cause::Usage, effects)
+                .by_event(event.index);
         for (meter, reading) in event.readings {
-            for tracked in &mut customer.entitlements {
-                let Some((limit, metered)) = tracked.measured_by(*meter) else { continue };
-                let outcome = evaluation.count(metered, limit, event.time, *reading, effects);
-                if let Err(reason) = outcome {
-                    effects.push(Effect::Uncounted {
-                        event: event.index,
-                        customer: event.customer,
-                        meter: *meter,
-                        reason,
-                    });
-                }
+            let outcome = match *reading {
+                Reading::Uncounted(reason) => Err(reason),
+                Reading::Counted(quantity) => customer
+                    .metered_mut()
+                    .filter(|it| it.meter == *meter)
+                    .map(|it| evaluation.count(it, event.time, quantity, effects))
+                    // Each of them counts, whatever becomes of the others.
+                    .fold(Ok(()), Result::and),
+            };
+            if let Err(reason) = outcome {
+                effects.push(Effect::Uncounted {
+                    event: event.index,
+                    customer: event.customer,
+                    meter: *meter,
+                    reason,
+                });
             }
         }
     }
@@ -157,17 +152,14 @@ impl State {
                 }
             }
             Command::Customer { environment, stamped_at, command } => {
-                self.advance(*environment, *stamped_at);
-                let row = RowStamp {
-                    position,
-                    environment: *environment,
-                    stamped_at: self.stamp(*environment, *stamped_at),
-                };
+                let stamped_at = self.advance(*environment, *stamped_at);
+                let row = RowStamp { position, environment: *environment, stamped_at };
                 self.apply_customer(row, command, effects);
             }
             Command::Slice { environment, stamped_at, from, to } => {
-                self.advance(*environment, *stamped_at);
-                self.apply_slice(position, *environment, *stamped_at, *from..*to, effects);
+                let stamped_at = self.advance(*environment, *stamped_at);
+                let row = RowStamp { position, environment: *environment, stamped_at };
+                self.apply_slice(row, *from..*to, effects);
             }
         }
     }
@@ -186,99 +178,56 @@ impl State {
         if self.holds(slot, row.position) {
             return;
         }
+        let Some(customer) = self.customers.get_mut(slot) else { return };
+        let (at, cause) = (row.stamped_at, Cause::LimitChanged);
+        let evaluation = Evaluation::of_customer(&self.catalog, customer, at, cause, effects);
         match command {
             CustomerCommand::Create { .. } => {}
-            CustomerCommand::Delete { customer } => self.customers.delete(*customer),
+            CustomerCommand::Delete { .. } => self.customers.delete(slot),
             CustomerCommand::PutEntitlement { entitlement, .. } => {
-                self.put_entitlement(slot, row.stamped_at, entitlement, effects);
+                evaluation.put_entitlement(customer, entitlement, effects);
             }
             CustomerCommand::DeleteEntitlement { entitlement, .. } => {
-                let customer = self.customers.at_mut(slot);
-                customer.entitlements.retain(|it| it.entitlement.id != *entitlement);
+                customer.entitlements.retain(|it| it.id() != *entitlement);
             }
-        }
-    }
-
-    fn put_entitlement(
-        &mut self,
-        slot: u32,
-        at: Timestamp,
-        entitlement: &Entitlement,
-        effects: &mut Vec<Effect>,
-    ) {
-        let customer = self.customers.at_mut(slot);
-        let mut evaluation = Evaluation {
-            catalog: &self.catalog,
-            customer: customer.id,
-            environment: customer.environment,
-            at,
-            cause: Cause::LimitChanged,
-            event: None,
-            behind_since: customer.lines_seq,
-        };
-        evaluation.bring_up_to_date(customer, effects);
-        evaluation.behind_since = self.catalog.lines_seq();
-        let known = customer.entitlements.iter_mut().find(|it| it.entitlement.id == entitlement.id);
-        let tracked = if let Some(tracked) = known {
-            tracked.entitlement = entitlement.clone();
-            tracked
-        } else {
-            evaluation.cause = Cause::EntitlementCreated;
-            let measured = match entitlement.kind {
-                EntitlementKind::Metered { period, .. } => self
-                    .catalog
-                    .meter_of(entitlement.feature)
-                    .map(|meter| Metered::new(entitlement, meter.id, period, at)),
-                EntitlementKind::Boolean | EntitlementKind::Static => None,
-            };
-            customer.entitlements.push(Tracked { entitlement: entitlement.clone(), measured });
-            customer.entitlements.last_mut().expect("one was pushed just now")
-        };
-        if let Some((limit, metered)) = tracked.measured() {
-            let usage = metered.usage();
-            evaluation.settle(metered, limit, usage, effects);
         }
     }
 
     fn apply_slice(
         &mut self,
-        position: u64,
-        environment: EnvironmentId,
-        at: Timestamp,
+        row: RowStamp,
         slots: std::ops::Range<u32>,
         effects: &mut Vec<Effect>,
     ) {
-        for slot in slots.clone() {
-            if self.holds(slot, position) {
+        let end = slots.end.min(self.customers.next_slot());
+        for slot in slots.start..end {
+            if self.holds(slot, row.position) {
                 continue;
             }
             let Some(customer) = self.customers.get_mut(slot) else { continue };
-            if customer.environment != environment || customer.lines_seq >= self.catalog.lines_seq()
-            {
-                continue;
+            if customer.environment == row.environment && !customer.is_up_to_date(&self.catalog) {
+                let (at, cause) = (row.stamped_at, Cause::RuleChanged);
+                Evaluation::of_customer(&self.catalog, customer, at, cause, effects);
             }
-            let evaluation = Evaluation {
-                catalog: &self.catalog,
-                customer: customer.id,
-                environment,
-                at,
-                cause: Cause::Usage,
-                event: None,
-                behind_since: customer.lines_seq,
-            };
-            evaluation.bring_up_to_date(customer, effects);
         }
-        if slots.end >= self.customers.slots() {
+        self.end_slice(row.environment, slots.start, end);
+    }
+
+    /// Moves the sweep of an environment on, unless it has begun anew since the slice was cut.
+    fn end_slice(&mut self, environment: EnvironmentId, from: u32, end: u32) {
+        let Some(next) = self.sweeps.get_mut(&environment).filter(|it| from <= **it) else {
+            return;
+        };
+        *next = end.max(*next);
+        if *next >= self.customers.next_slot() {
             self.sweeps.remove(&environment);
-        } else {
-            self.sweeps.insert(environment, slots.end);
         }
     }
 
     /// The next customers to be brought up to date, if any are behind.
     pub fn due_slice(&self) -> Option<DueSlice> {
         let (environment, from) = self.sweeps.iter().next()?;
-        let to = from.saturating_add(limits::SLICE as u32).min(self.customers.slots());
+        let to = from.saturating_add(limits::SLICE as u32).min(self.customers.next_slot());
         Some(DueSlice { environment: *environment, from: *from, to: to.max(*from) })
     }
 
@@ -295,22 +244,25 @@ impl State {
         now: Timestamp,
     ) -> Option<EntitlementValue> {
         let customer = self.customers.get(self.customers.slot(customer)?)?;
-        let tracked = customer.entitlements.iter().find(|it| it.entitlement.id == entitlement)?;
-        let EntitlementKind::Metered { limit, .. } = tracked.entitlement.kind else { return None };
-        let metered = tracked.measured.as_ref()?;
+        let tracked = customer.entitlements.iter().find(|it| it.id() == entitlement)?;
         let now = self.stamp(customer.environment, now);
-        Some(metered.value_at(now, limit))
+        tracked.metered().map(|it| it.value_at(now))
     }
 
-    fn advance(&mut self, environment: EnvironmentId, stamped_at: Timestamp) {
+    fn advance(&mut self, environment: EnvironmentId, stamped_at: Timestamp) -> Timestamp {
         let clock = self.clocks.entry(environment).or_insert(stamped_at);
         *clock = (*clock).max(stamped_at);
+        *clock
     }
 
     /// Whether the slice of this slot was loaded from a checkpoint that already holds this row.
     fn holds(&self, slot: u32, position: u64) -> bool {
-        let slice = slot as usize / limits::CHECKPOINT_SLICE;
-        self.held.get(slice).is_some_and(|it| *it >= position)
+        // After the replay nothing is held: the hot path ends here, without the division.
+        if self.held.is_empty() {
+            return false;
+        }
+        let slice = slot / self.customers.slice_slots();
+        self.held.get(slice as usize).is_some_and(|it| *it >= position)
     }
 }
 
@@ -318,7 +270,7 @@ impl State {
 impl State {
     /// How many slices hold the customers.
     pub fn slice_count(&self) -> usize {
-        (self.customers.slots() as usize).div_ceil(limits::CHECKPOINT_SLICE)
+        self.customers.slice_count()
     }
 
     /// The bytes of one slice, as of the last row.
@@ -339,6 +291,8 @@ impl State {
             writer.bits(environment.bits());
             writer.number(u64::from(*next));
         });
+        writer.number(u64::from(self.customers.slice_slots()));
+        writer.number(u64::from(self.customers.next_slot()));
         self.catalog.encode(&mut writer);
         writer.into_bytes()
     }
@@ -351,16 +305,21 @@ impl State {
         let clocks = reader.list(|it| Ok((EnvironmentId::from_bits(it.bits()?), it.time()?)))?;
         let sweeps = reader.list(|it| {
             let environment = EnvironmentId::from_bits(it.bits()?);
-            let next = u32::try_from(it.number()?).map_err(|_| Corrupt { expected: "a slot" })?;
-            Ok((environment, next))
+            Ok((environment, it.number_u32()?))
         })?;
+        let slice_slots = reader.number_u32()?;
+        if slice_slots == 0 {
+            return Err(Corrupt { expected: "slices that hold something" });
+        }
+        let next_slot = reader.number_u32()?;
         let catalog = Catalog::decode(&mut reader)?;
         reader.finish()?;
         let mut state = Self {
             catalog,
             clocks: clocks.into_iter().collect(),
             sweeps: sweeps.into_iter().collect(),
-            ..Self::default()
+            customers: Customers::empty(slice_slots, next_slot),
+            held: Vec::new(),
         };
         for (slice, position, bytes) in slices {
             let mut reader = Reader::new(bytes);
@@ -377,12 +336,5 @@ impl State {
     /// Ends the replay: from now on every row is new to every slice.
     pub fn finish_replay(&mut self) {
         self.held.clear();
-    }
-}
-
-impl Customer {
-    /// Whether nothing is left to do for this customer with the catalogue as it is.
-    fn is_up_to_date(&self, catalog: &Catalog) -> bool {
-        self.lines_seq >= catalog.lines_seq()
     }
 }

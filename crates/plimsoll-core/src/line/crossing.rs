@@ -52,6 +52,8 @@ pub enum Cause {
     EntitlementCreated,
     /// The line began to apply.
     Line(LineOrigin),
+    /// The rule was changed otherwise: a smaller hysteresis leaves a line.
+    RuleChanged,
 }
 
 /// Why a notification exists but is not sent.
@@ -145,6 +147,7 @@ impl Cause {
             Self::Line(LineOrigin::RuleEnabled) => "rule_enabled",
             Self::Line(LineOrigin::LineAdded) => "line_added",
             Self::Line(LineOrigin::ScopeChanged) => "scope_changed",
+            Self::RuleChanged => "rule_changed",
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A slot is given in the order of creation and never given again, so "slots 0 to 999" names the
 //! same customers on every replay. The index is only looked up, never iterated.
+//!
+//! Not here: what happens to a customer (`state::evaluate`), where it stands (`state::metered`).
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -9,11 +11,11 @@ use hashbrown::HashMap;
 
 use super::metered::Metered;
 use crate::{
+    catalog::Catalog,
     codec::{Corrupt, Reader, Writer},
-    entitlement::{Entitlement, EntitlementKind},
-    ids::{CustomerId, EnvironmentId, MeterId},
+    entitlement::Entitlement,
+    ids::{CustomerId, EntitlementId, EnvironmentId},
     limits,
-    quantity::Quantity,
     time::Timestamp,
 };
 
@@ -24,46 +26,76 @@ pub(super) struct Customer {
     pub(super) environment: EnvironmentId,
     /// The catalogue's `lines_seq` that its lines were last evaluated with.
     pub(super) lines_seq: u64,
-    /// The stamp of the last usage that was accepted.
+    /// The stamp of the last event that was accepted for it.
     pub(super) last_usage_at: Option<Timestamp>,
     pub(super) entitlements: Vec<Tracked>,
 }
 
-/// An entitlement and, if it is metered, where it stands.
+/// An entitlement and, if usage is counted for it, where it stands.
 #[derive(Debug)]
-pub(super) struct Tracked {
-    pub(super) entitlement: Entitlement,
-    pub(super) measured: Option<Metered>,
+pub(super) enum Tracked {
+    /// Counted by a meter.
+    Metered(Metered),
+    /// Boolean, static, or of a feature without a meter: there is nothing to count.
+    Plain(Entitlement),
 }
 
 impl Tracked {
-    /// The limit and the usage, if this is metered.
-    pub(super) fn measured(&mut self) -> Option<(Option<Quantity>, &mut Metered)> {
-        let EntitlementKind::Metered { limit, .. } = self.entitlement.kind else { return None };
-        self.measured.as_mut().map(|it| (limit, it))
+    pub(super) fn id(&self) -> EntitlementId {
+        match self {
+            Self::Metered(metered) => metered.entitlement,
+            Self::Plain(entitlement) => entitlement.id,
+        }
     }
 
-    /// The limit and the usage, if this is measured by `meter`.
-    pub(super) fn measured_by(
-        &mut self,
-        meter: MeterId,
-    ) -> Option<(Option<Quantity>, &mut Metered)> {
-        self.measured().filter(|(_, it)| it.meter == meter)
+    pub(super) fn metered(&self) -> Option<&Metered> {
+        match self {
+            Self::Metered(metered) => Some(metered),
+            Self::Plain(_) => None,
+        }
+    }
+}
+
+impl Customer {
+    /// Whether nothing is left to do for this customer with the catalogue as it is.
+    pub(super) fn is_up_to_date(&self, catalog: &Catalog) -> bool {
+        self.lines_seq >= catalog.lines_seq()
+    }
+
+    /// The entitlements for which usage is counted.
+    pub(super) fn metered_mut(&mut self) -> impl Iterator<Item = &mut Metered> {
+        self.entitlements.iter_mut().filter_map(|it| match it {
+            Tracked::Metered(metered) => Some(metered),
+            Tracked::Plain(_) => None,
+        })
     }
 }
 
 /// All customers, by slot and by id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Customers {
-    slots: Vec<Option<Customer>>,
-    /// Slots of deleted customers: empty, but never to be filled.
-    deleted: Vec<bool>,
+    slots: Vec<Slot>,
+    /// The slot of every customer that there ever was: an id is given once, and so is a slot.
     index: HashMap<CustomerId, u32, BuildHasherDefault<IdHasher>>,
-    /// No slot below this one is free.
-    first_free: u32,
+    /// The slot of the next customer. While replaying, later slots may be filled already.
+    next_slot: u32,
+    /// Customers that exist.
+    count: usize,
+    /// Slots in one slice of a checkpoint.
+    slice_slots: u32,
 }
 
-/// Hashes an id by taking its low bits, which are random or a hash already.
+#[derive(Debug)]
+enum Slot {
+    /// Nobody's yet.
+    Vacant,
+    Filled(Customer),
+    Deleted(CustomerId),
+}
+
+/// Hashes an id by its low bits, which are random or a hash already.
+///
+/// The customers of one partition have bits in common, so all bits are folded into the low ones.
 #[derive(Debug, Default)]
 pub(super) struct IdHasher(u64);
 
@@ -79,117 +111,142 @@ impl Hasher for IdHasher {
     }
 
     fn write_u128(&mut self, value: u128) {
-        self.0 = (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let product = u128::from(value as u64) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}
+
+impl Default for Customers {
+    fn default() -> Self {
+        Self::empty(limits::CHECKPOINT_SLICE as u32, 0)
     }
 }
 
 impl Customers {
-    /// One more than the highest slot that was ever given.
-    pub(super) fn slots(&self) -> u32 {
-        self.slots.len() as u32
+    /// Nobody; the next customer gets `next_slot`.
+    pub(super) fn empty(slice_slots: u32, next_slot: u32) -> Self {
+        let (slots, index) = (Vec::new(), HashMap::default());
+        Self { slots, index, next_slot, count: 0, slice_slots }
+    }
+
+    /// The slot that the next customer gets: one more than the last that was given.
+    pub(super) fn next_slot(&self) -> u32 {
+        self.next_slot
     }
 
     /// Customers that exist.
     pub(super) fn count(&self) -> usize {
-        self.index.len()
+        self.count
     }
 
+    /// Slots in one slice of a checkpoint.
+    pub(super) fn slice_slots(&self) -> u32 {
+        self.slice_slots
+    }
+
+    /// The slot that this customer was given; empty again once the customer is deleted.
     pub(super) fn slot(&self, customer: CustomerId) -> Option<u32> {
         self.index.get(&customer).copied()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Customer> {
-        self.slots.get(slot as usize)?.as_ref()
+        match self.slots.get(slot as usize)? {
+            Slot::Filled(customer) => Some(customer),
+            Slot::Vacant | Slot::Deleted(_) => None,
+        }
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Customer> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        match self.slots.get_mut(slot as usize)? {
+            Slot::Filled(customer) => Some(customer),
+            Slot::Vacant | Slot::Deleted(_) => None,
+        }
     }
 
-    /// The customer in a slot that [`Customers::slot`] named.
-    pub(super) fn at_mut(&mut self, slot: u32) -> &mut Customer {
-        self.get_mut(slot).expect("the index names only slots that are filled")
-    }
-
-    /// Adds a customer, unless a checkpoint has brought it already.
-    ///
-    /// Slots are filled in order: while replaying, those that later checkpoints hold are taken.
+    /// Gives a new customer the next slot, which a later checkpoint may have filled already.
     pub(super) fn create(&mut self, id: CustomerId, environment: EnvironmentId, lines_seq: u64) {
-        if self.index.contains_key(&id) {
-            return;
+        let slot = self.next_slot;
+        match self.slot(id) {
+            None => {
+                let (last_usage_at, entitlements) = (None, Vec::new());
+                let customer = Customer { id, environment, lines_seq, last_usage_at, entitlements };
+                self.put(slot, Slot::Filled(customer));
+                self.index.insert(id, slot);
+                self.count += 1;
+            }
+            Some(given) if given == slot => {}
+            Some(_) => return,
         }
-        while self.is_taken(self.first_free) {
-            self.first_free += 1;
-        }
-        let slot = self.first_free;
-        self.reserve(slot as usize + 1);
-        self.slots[slot as usize] = Some(Customer {
-            id,
-            environment,
-            lines_seq,
-            last_usage_at: None,
-            entitlements: Vec::new(),
-        });
-        self.index.insert(id, slot);
+        self.next_slot += 1;
     }
 
-    pub(super) fn delete(&mut self, id: CustomerId) {
-        if let Some(slot) = self.index.remove(&id) {
-            self.slots[slot as usize] = None;
-            self.deleted[slot as usize] = true;
+    pub(super) fn delete(&mut self, slot: u32) {
+        if let Some(id) = self.get(slot).map(|it| it.id) {
+            self.put(slot, Slot::Deleted(id));
+            self.count -= 1;
         }
     }
 
-    fn is_taken(&self, slot: u32) -> bool {
+    fn put(&mut self, slot: u32, content: Slot) {
         let slot = slot as usize;
-        self.slots.get(slot).is_some_and(Option::is_some)
-            || self.deleted.get(slot).copied().unwrap_or(false)
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || Slot::Vacant);
+        }
+        self.slots[slot] = content;
     }
 
-    fn reserve(&mut self, slots: usize) {
-        if self.slots.len() < slots {
-            self.slots.resize_with(slots, || None);
-            self.deleted.resize(slots, false);
-        }
+    /// How many slices hold the customers.
+    pub(super) fn slice_count(&self) -> usize {
+        self.next_slot.div_ceil(self.slice_slots) as usize
     }
 
     pub(super) fn encode_slice(&self, slice: usize, writer: &mut Writer) {
-        let from = slice * limits::CHECKPOINT_SLICE;
-        let to = (from + limits::CHECKPOINT_SLICE).min(self.slots.len());
-        writer.number((to - from) as u64);
-        for slot in from..to {
-            match &self.slots[slot] {
-                Some(customer) => {
-                    writer.byte(2);
-                    encode_customer(customer, writer);
-                }
-                None => writer.byte(u8::from(self.deleted[slot])),
+        let width = self.slice_slots as usize;
+        let held = self.slots.iter().skip(slice * width).take(width);
+        writer.list(held, |writer, slot| match slot {
+            Slot::Vacant => writer.byte(0),
+            Slot::Deleted(id) => {
+                writer.byte(1);
+                writer.bits(id.bits());
             }
-        }
+            Slot::Filled(customer) => {
+                writer.byte(2);
+                encode_customer(customer, writer);
+            }
+        });
     }
 
+    /// Fills the slots of one slice.
     pub(super) fn decode_slice(
         &mut self,
         slice: usize,
         reader: &mut Reader<'_>,
     ) -> Result<(), Corrupt> {
-        let from = slice * limits::CHECKPOINT_SLICE;
-        let count = reader.number()? as usize;
-        if count > limits::CHECKPOINT_SLICE {
+        let slots = reader.list(|reader| match reader.byte()? {
+            0 => Ok(Slot::Vacant),
+            1 => Ok(Slot::Deleted(CustomerId::from_bits(reader.bits()?))),
+            2 => Ok(Slot::Filled(decode_customer(reader)?)),
+            _ => Err(Corrupt { expected: "a slot" }),
+        })?;
+        if slots.len() > self.slice_slots as usize {
             return Err(Corrupt { expected: "a slice of customers" });
         }
-        self.reserve(from + count);
-        for slot in from..from + count {
-            match reader.byte()? {
-                0 => {}
-                1 => self.deleted[slot] = true,
-                2 => {
-                    let customer = decode_customer(reader)?;
-                    self.index.insert(customer.id, slot as u32);
-                    self.slots[slot] = Some(customer);
+        let expected = Corrupt { expected: "the number of a slice" };
+        let first = u32::try_from(slice).ok().and_then(|it| it.checked_mul(self.slice_slots));
+        let first = first.ok_or(expected)?;
+        for (slot, content) in (first..).zip(slots) {
+            let id = match &content {
+                Slot::Vacant => continue,
+                Slot::Deleted(id) => *id,
+                Slot::Filled(customer) => {
+                    self.count += 1;
+                    customer.id
                 }
-                _ => return Err(Corrupt { expected: "a slot" }),
+            };
+            if self.index.insert(id, slot).is_some() {
+                return Err(Corrupt { expected: "each customer once" });
             }
+            self.put(slot, content);
         }
         Ok(())
     }
@@ -200,9 +257,15 @@ fn encode_customer(customer: &Customer, writer: &mut Writer) {
     writer.bits(customer.environment.bits());
     writer.number(customer.lines_seq);
     writer.option(customer.last_usage_at, Writer::time);
-    writer.list(customer.entitlements.iter(), |writer, it| {
-        it.entitlement.encode(writer);
-        writer.option(it.measured.as_ref(), |writer, it| it.encode(writer));
+    writer.list(customer.entitlements.iter(), |writer, it| match it {
+        Tracked::Metered(metered) => {
+            metered.to_entitlement().encode(writer);
+            writer.option(Some(metered), |writer, it| it.encode(writer));
+        }
+        Tracked::Plain(entitlement) => {
+            entitlement.encode(writer);
+            writer.option(None, |_, (): ()| {});
+        }
     });
 }
 
@@ -214,8 +277,8 @@ fn decode_customer(reader: &mut Reader<'_>) -> Result<Customer, Corrupt> {
         last_usage_at: reader.option(Reader::time)?,
         entitlements: reader.list(|reader| {
             let entitlement = Entitlement::decode(reader)?;
-            let measured = reader.option(|it| Metered::decode(it, &entitlement))?;
-            Ok(Tracked { entitlement, measured })
+            let metered = reader.option(|it| Metered::decode(it, &entitlement))?;
+            Ok(metered.map_or(Tracked::Plain(entitlement), Tracked::Metered))
         })?,
     })
 }

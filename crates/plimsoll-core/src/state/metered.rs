@@ -1,4 +1,6 @@
 //! Where a metered entitlement stands: its window, its usage, and which lines it has passed.
+//!
+//! Not here: what makes a line fire (`state::evaluate`).
 
 use crate::{
     codec::{Corrupt, Reader, Writer},
@@ -17,7 +19,9 @@ pub(super) struct Metered {
     pub(super) entitlement: EntitlementId,
     pub(super) feature: FeatureId,
     pub(super) meter: MeterId,
-    pub(super) period: UsagePeriod,
+    /// The hard limit, if there is one.
+    pub(super) limit: Option<Quantity>,
+    period: UsagePeriod,
     pub(super) window: Window,
     /// The sum of the window; corrections may take it below zero.
     pub(super) accumulated: Quantity,
@@ -67,6 +71,7 @@ impl Metered {
     pub(super) fn new(
         entitlement: &Entitlement,
         meter: MeterId,
+        limit: Option<Quantity>,
         period: UsagePeriod,
         at: Timestamp,
     ) -> Self {
@@ -74,12 +79,27 @@ impl Metered {
             entitlement: entitlement.id,
             feature: entitlement.feature,
             meter,
+            limit,
             period,
             window: period.window_at(at),
             accumulated: Quantity::ZERO,
             lines: Vec::new(),
             calm: None,
         }
+    }
+
+    /// The entitlement that is measured.
+    pub(super) fn to_entitlement(&self) -> Entitlement {
+        let kind = EntitlementKind::Metered { limit: self.limit, period: self.period };
+        Entitlement { id: self.entitlement, feature: self.feature, kind }
+    }
+
+    /// Starts again at nothing used, in the window of `at`.
+    pub(super) fn begin_window(&mut self, at: Timestamp) {
+        self.window = self.period.window_at(at);
+        self.accumulated = Quantity::ZERO;
+        self.lines.clear();
+        self.calm = None;
     }
 
     /// Usage as it is shown and compared.
@@ -91,12 +111,17 @@ impl Metered {
         self.calm.is_some_and(|it| it.holds(usage))
     }
 
+    /// The value in the window of the last event.
+    pub(super) fn value(&self) -> EntitlementValue {
+        EntitlementValue::of(self.accumulated, self.limit, self.window)
+    }
+
     /// The value at `now`, which may be in a later window than the last event was.
-    pub(super) fn value_at(&self, now: Timestamp, limit: Option<Quantity>) -> EntitlementValue {
+    pub(super) fn value_at(&self, now: Timestamp) -> EntitlementValue {
         if now < self.window.to {
-            EntitlementValue::of(self.accumulated, limit, self.window)
+            self.value()
         } else {
-            EntitlementValue::of(Quantity::ZERO, limit, self.period.window_at(now))
+            EntitlementValue::of(Quantity::ZERO, self.limit, self.period.window_at(now))
         }
     }
 
@@ -135,13 +160,14 @@ impl Metered {
         reader: &mut Reader<'_>,
         entitlement: &Entitlement,
     ) -> Result<Self, Corrupt> {
-        let EntitlementKind::Metered { period, .. } = entitlement.kind else {
+        let EntitlementKind::Metered { limit, period } = entitlement.kind else {
             return Err(Corrupt { expected: "a metered entitlement" });
         };
         Ok(Self {
             entitlement: entitlement.id,
             feature: entitlement.feature,
             meter: MeterId::from_bits(reader.bits()?),
+            limit,
             period,
             window: Window { from: reader.time()?, to: reader.time()? },
             accumulated: reader.quantity()?,
@@ -154,8 +180,7 @@ impl Metered {
 impl LineState {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
         let line = LineId::from_bits(reader.bits()?);
-        let generation =
-            u32::try_from(reader.number()?).map_err(|_| Corrupt { expected: "a generation" })?;
+        let generation = reader.number_u32()?;
         let mark = match reader.byte()? {
             0 => Mark::Armed,
             1 => Mark::Notified,
