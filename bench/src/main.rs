@@ -1,7 +1,7 @@
 //! Measures the release binary from outside, over loopback HTTP, beside a baseline of the same run.
 //!
-//! The product runs as a child process: its memory and its CPU are its own. Every workload
-//! is bounded in count and in time and stops by itself. `README.md` says what each one does and why.
+//! The product runs as a child process: its memory and CPU are its own. Every workload is bounded
+//! in count and in time and stops by itself. `README.md` says what each one does and why.
 //!
 //! Not here: tests of behaviour, and benchmarks of functions.
 

@@ -1,8 +1,8 @@
 //! `plimsoll demo`: usage in, lines crossed, signed webhooks out, and everything counted again.
 //!
 //! One process plays all parts: the server on a temporary folder, a small company with customers, a
-//! gateway that sends their usage, a receiver that verifies each webhook, and an auditor that counts
-//! everything again in another way. The parts talk over loopback HTTP and know nothing else of each
+//! gateway that sends their usage, a receiver that verifies each webhook, and an auditor who counts
+//! all of it again in another way. The parts talk over loopback HTTP and know nothing else of each
 //! other. It ends with a table, and fails if the auditor finds a difference.
 //!
 //! Not here: how a server is assembled; the caller hands in a starter.
@@ -227,9 +227,7 @@ impl Play<'_> {
             self.clock.sleep(POLL).await;
             self.show(&mut screen, begun, &replay, &recount)?;
         }
-        screen
-            .show_now(&self.view(begun, &replay, &recount, &self.receiver.arrivals_since(0)))
-            .map_err(Failure::Output)?;
+        screen.show(&self.view(begun, &replay, &recount)).map_err(Failure::Output)?;
         let report = self.report(begun, &replay, &recount).await?;
         say(&report.text())?;
         Ok(report.agrees())
@@ -242,28 +240,23 @@ impl Play<'_> {
         replay: &Replay<'_>,
         recount: &Recount,
     ) -> Result<(), Failure> {
-        let arrivals = self.receiver.arrivals_since(0);
-        screen.show(&self.view(begun, replay, recount, &arrivals)).map_err(Failure::Output)
+        if !screen.is_due(self.clock.elapsed().saturating_sub(begun)) {
+            return Ok(());
+        }
+        screen.show(&self.view(begun, replay, recount)).map_err(Failure::Output)
     }
 
-    fn view<'a>(
-        &'a self,
-        begun: Duration,
-        replay: &Replay<'_>,
-        recount: &'a Recount,
-        arrivals: &'a [Arrival],
-    ) -> View<'a> {
-        let skipped = arrivals.len().saturating_sub(Screen::LATEST);
-        let latest = arrivals.iter().skip(skipped);
+    fn view<'a>(&'a self, begun: Duration, replay: &Replay<'_>, recount: &'a Recount) -> View<'a> {
+        let latest = self.receiver.latest(Screen::LATEST).into_iter();
         View {
             elapsed: self.clock.elapsed().saturating_sub(begun),
             sent: replay.progress(),
             scenario: self.scenario,
             recount,
-            webhooks: arrivals.len(),
-            verified: verified(arrivals),
+            webhooks: self.receiver.count(),
+            verified: self.receiver.verified(),
             latest: latest
-                .map(|arrival| Shown { arrival, latency: latency(replay, arrival) })
+                .map(|arrival| Shown { latency: latency(replay, &arrival), arrival })
                 .collect(),
         }
     }
@@ -276,7 +269,7 @@ impl Play<'_> {
     ) -> Result<Report, Failure> {
         let elapsed = self.clock.elapsed().saturating_sub(begun);
         self.settle().await?;
-        let arrivals = self.receiver.arrivals_since(0);
+        let arrivals = self.receiver.arrivals();
         let differences =
             compare::differences(&self.api, self.scenario, recount, &replay.sent, &arrivals)
                 .await?;
@@ -287,7 +280,7 @@ impl Play<'_> {
             lines_crossed: recount.crossings().len(),
             webhooks_expected: recount.webhooks(),
             webhooks_received: arrivals.len(),
-            webhooks_verified: verified(&arrivals),
+            webhooks_verified: self.receiver.verified(),
             latencies: arrivals.iter().filter_map(|it| latency(replay, it)).collect(),
             elapsed,
             differences,
@@ -309,10 +302,6 @@ impl Play<'_> {
         }
         Ok(())
     }
-}
-
-fn verified(arrivals: &[Arrival]) -> usize {
-    arrivals.iter().filter(|it| it.bad_signature.is_none()).count()
 }
 
 /// From the first byte of the request with the event to the webhook's body.

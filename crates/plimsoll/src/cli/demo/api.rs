@@ -1,7 +1,7 @@
 //! Talks to the product as any client would: JSON over HTTP.
 //!
-//! Not here: shortcuts into the server. The demonstration proves nothing that a stranger with an API
-//! key could not see.
+//! Not here: shortcuts into the server. The demonstration proves nothing that a stranger with an
+//! API key could not see.
 
 use std::net::SocketAddr;
 

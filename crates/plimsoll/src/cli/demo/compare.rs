@@ -187,11 +187,9 @@ fn compare_webhooks(
             let sentence = sentence(&name);
             match actual.remove(&(name, channel)).as_deref() {
                 Some([arrival]) => {
-                    let start = found.len();
-                    compare_payload(circumstance, &arrival.payload, found);
-                    for difference in found.iter_mut().skip(start) {
-                        difference.push_str(&format!(" in the webhook of {sentence}"));
-                    }
+                    let differences = compare_payload(circumstance, &arrival.payload);
+                    found
+                        .extend(differences.map(|it| format!("{it} in the webhook of {sentence}")));
                 }
                 other => {
                     let count = other.map_or(0, <[_]>::len);
@@ -206,18 +204,16 @@ fn compare_webhooks(
     }
 }
 
-fn compare_payload(expected: &Circumstance, payload: &Value, found: &mut Vec<String>) {
+fn compare_payload(expected: &Circumstance, payload: &Value) -> impl Iterator<Item = String> {
     let data = &payload["data"];
     let rows = [
         ("previous_usage", expected.previous_usage.to_string().into(), &data["previous_usage"]),
         ("usage", expected.usage.to_string().into(), &data["value"]["usage"]),
         ("crossed_by.id", Value::from(expected.event.clone()), &data["crossed_by"]["id"]),
     ];
-    for (field, expected, actual) in rows {
-        if *actual != expected {
-            found.push(format!("{field}: expected {expected}, got {actual}"));
-        }
-    }
+    rows.into_iter()
+        .filter(|(_, expected, actual)| *actual != expected)
+        .map(|(field, expected, actual)| format!("{field}: expected {expected}, got {actual}"))
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ impl Dice {
     }
 
     /// One of `choices`, which must not be empty.
-    pub(super) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         let index = self.below(choices.len() as u64) as usize;
-        choices.get(index).expect("the choices are not empty")
+        *choices.get(index).expect("the choices are not empty")
     }
 }

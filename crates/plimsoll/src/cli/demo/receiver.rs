@@ -1,7 +1,7 @@
 //! Where the webhooks arrive: a server of its own on a loopback port, as a customer would write it.
 //!
-//! Each request's signature is verified with the `standardwebhooks` crate, which shares no code with
-//! the sender. What arrived is kept with the moment at which its body had been read.
+//! Each request's signature is verified with the `standardwebhooks` crate, which shares no code
+//! with the sender. What arrived is kept with the moment at which its body had been read.
 //!
 //! Not here: whether it should have arrived (`compare`).
 
@@ -105,9 +105,21 @@ impl Receiver {
         lock(&self.shared.arrivals).len()
     }
 
-    /// The webhooks that arrived after the first `known` ones.
-    pub(super) fn arrivals_since(&self, known: usize) -> Vec<Arrival> {
-        lock(&self.shared.arrivals).get(known..).unwrap_or_default().to_vec()
+    /// How many of them were signed well.
+    pub(super) fn verified(&self) -> usize {
+        lock(&self.shared.arrivals).iter().filter(|it| it.bad_signature.is_none()).count()
+    }
+
+    /// All of them, in the order in which they arrived.
+    pub(super) fn arrivals(&self) -> Vec<Arrival> {
+        lock(&self.shared.arrivals).clone()
+    }
+
+    /// The last `count` of them.
+    pub(super) fn latest(&self, count: usize) -> Vec<Arrival> {
+        let arrivals = lock(&self.shared.arrivals);
+        let skipped = arrivals.len().saturating_sub(count);
+        arrivals.iter().skip(skipped).cloned().collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sends the usage at the chosen speed, in batches, as a gateway would that flushes often.
 //!
-//! Now and then a batch is sent a second time, like a client whose first answer got lost: the server
-//! must recognise every event of it.
+//! Now and then a batch is sent a second time, like a client whose first answer got lost: the
+//! server must recognise every event of it.
 //!
 //! Not here: what the screen shows of it (`screen`), what must come of it (`recount`).
 

@@ -271,7 +271,7 @@ fn customer(
         key,
         subjects,
         limits: [input, output, requests],
-        interval: *dice.pick(intervals),
+        interval: dice.pick(intervals),
     }
 }
 

@@ -41,8 +41,8 @@ const PLAIN: &str = "\x1b[0m";
 
 /// One webhook and how long it took.
 #[derive(Debug)]
-pub(super) struct Shown<'a> {
-    pub(super) arrival: &'a Arrival,
+pub(super) struct Shown {
+    pub(super) arrival: Arrival,
     pub(super) latency: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct View<'a> {
     pub(super) webhooks: usize,
     pub(super) verified: usize,
     /// The newest last.
-    pub(super) latest: Vec<Shown<'a>>,
+    pub(super) latest: Vec<Shown>,
 }
 
 /// Where it is shown.
@@ -74,19 +74,16 @@ impl Screen {
         Self { is_terminal: io::stdout().is_terminal(), height: 0, next: Duration::ZERO }
     }
 
-    /// How many of the newest webhooks the next picture can use.
+    /// How many of the newest webhooks a picture can use.
     pub(super) const LATEST: usize = LATEST;
 
-    /// Shows `view` if it is time to.
-    pub(super) fn show(&mut self, view: &View<'_>) -> io::Result<()> {
-        if view.elapsed < self.next {
-            return Ok(());
-        }
-        self.show_now(view)
+    /// Whether it is time for the next picture.
+    pub(super) fn is_due(&self, elapsed: Duration) -> bool {
+        elapsed >= self.next
     }
 
     /// Shows `view`.
-    pub(super) fn show_now(&mut self, view: &View<'_>) -> io::Result<()> {
+    pub(super) fn show(&mut self, view: &View<'_>) -> io::Result<()> {
         let mut output = io::stdout().lock();
         if self.is_terminal {
             self.next = view.elapsed + PICTURE_EVERY;
@@ -144,14 +141,13 @@ fn picture(view: &View<'_>) -> Vec<String> {
         String::new(),
         format!("  {BOLD}nearest to their limit{PLAIN}"),
     ];
-    let mut nearest: Vec<String> = nearest(view).into_iter().map(gauge).collect();
+    let mut nearest: Vec<String> = nearest(view).iter().map(gauge).collect();
     nearest.resize(NEAREST, String::new());
     lines.extend(nearest);
     lines.push(String::new());
     lines.push(format!("  {BOLD}webhooks{PLAIN}"));
-    let skipped = view.latest.len().saturating_sub(LATEST);
     let mut latest: Vec<String> =
-        view.latest.iter().skip(skipped).map(|it| format!("  {}", webhook(it))).collect();
+        view.latest.iter().map(|it| format!("  {}", webhook(it))).collect();
     latest.resize(LATEST, String::new());
     lines.extend(latest);
     lines
@@ -181,8 +177,8 @@ fn nearest<'a>(view: &View<'a>) -> Vec<Gauge<'a>> {
     gauges
 }
 
-fn gauge(gauge: Gauge<'_>) -> String {
-    let Gauge { customer, feature, tally, percentage } = gauge;
+fn gauge(gauge: &Gauge<'_>) -> String {
+    let Gauge { customer, feature, tally, percentage } = *gauge;
     let colour = match percentage {
         ..80 => GREEN,
         80..95 => YELLOW,
@@ -203,7 +199,7 @@ fn bar(percent: u64, width: usize, colour: &str) -> String {
     format!("{colour}{}{PLAIN}{DIM}{}{PLAIN}", "█".repeat(filled), "░".repeat(width - filled))
 }
 
-fn webhook(shown: &Shown<'_>) -> String {
+fn webhook(shown: &Shown) -> String {
     let data = &shown.arrival.payload["data"];
     let text = |pointer: &str| data.pointer(pointer).and_then(|it| it.as_str()).unwrap_or("?");
     let latency =
