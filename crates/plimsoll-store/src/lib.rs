@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod log;
 pub mod meta;
 pub mod notification;
+pub mod postgres;
 pub mod resource;
 pub mod sqlite;
 pub mod subject;
@@ -31,6 +32,7 @@ mod store;
 mod value;
 
 pub use crate::{
+    postgres::PostgresStore,
     row::{MalformedRow, Row},
     sqlite::SqliteStore,
     statement::{Batch, Expect, Lane, Statement},

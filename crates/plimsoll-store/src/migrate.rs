@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_store_gets_what_it_lacks_and_is_refused_if_it_is_ahead() {
-        let versions = |known: &[Migration], has: &[Migration]| match pending(known, &applied(has)) {
+        let versions = |known: &[Migration], has: &[Migration]| match pending(known, &applied(has))
+        {
             Ok(it) => Ok(it.iter().map(|it| it.version).collect::<Vec<_>>()),
             Err(error) => Err(error.to_string()),
         };

@@ -20,12 +20,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{
-    backup::RestoreError,
-    row::Row,
-    store::BackupError,
-    value::Value,
-};
+use crate::{backup::RestoreError, row::Row, store::BackupError, value::Value};
 
 const MAGIC: &[u8] = b"plimsoll backup 1\n";
 const TAG_END: u8 = 0;

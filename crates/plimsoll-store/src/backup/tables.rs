@@ -40,11 +40,7 @@ pub(crate) const TABLES: &[Table] = &[
         "before", "after"]),
 ];
 
-const fn table(
-    name: &'static str,
-    key: usize,
-    columns: &'static [&'static str],
-) -> Table {
+const fn table(name: &'static str, key: usize, columns: &'static [&'static str]) -> Table {
     Table { name, columns, key }
 }
 

@@ -10,13 +10,7 @@ use rusqlite::{
     types::{ToSqlOutput, Type, ValueRef},
 };
 
-use crate::{
-    migrate,
-    row::Row,
-    statement::Statement,
-    store::OpenError,
-    value::Value,
-};
+use crate::{migrate, row::Row, statement::Statement, store::OpenError, value::Value};
 
 /// Prepared statements kept by a connection. Chunks of powers of two (see `multirow`) keep the
 /// number of distinct texts below this.
@@ -96,9 +90,8 @@ fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
 /// Brings the schema up to date, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::Database { detail: error.to_string() };
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     transaction.execute_batch(migrate::CREATE_TABLE).map_err(failed)?;
     let rows = run(&transaction, &migrate::select_applied()).map_err(failed)?.rows;
     let pending = migrate::pending_after(&rows)?;

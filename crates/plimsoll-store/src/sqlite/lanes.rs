@@ -63,11 +63,7 @@ struct State {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            healthy: AtomicBool::new(true),
-        }
+        Self { state: Mutex::default(), changed: Condvar::new(), healthy: AtomicBool::new(true) }
     }
 }
 

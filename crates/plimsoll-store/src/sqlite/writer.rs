@@ -61,12 +61,8 @@ impl Writer {
         lanes: &Arc<Lanes>,
         gauge: Arc<Gauge>,
     ) -> Result<Self, String> {
-        let mut thread = Thread {
-            connection,
-            path: directory.database(),
-            lanes: Arc::clone(lanes),
-            gauge,
-        };
+        let mut thread =
+            Thread { connection, path: directory.database(), lanes: Arc::clone(lanes), gauge };
         let builder = thread::Builder::new().name("sqlite-writer".to_owned());
         let started = builder.spawn(move || thread.serve_all());
         Ok(Self(started.map_err(|it| it.to_string())?))
@@ -188,13 +184,13 @@ impl Thread {
         let refused =
             |refusal| Undone::Refused(CommitError::Refused { statement: statement.name, refusal });
         let outcome =
-            connection::run(&self.connection, statement).map_err(|error| {
-                match connection::classify(&error) {
+            connection::run(&self.connection, statement).map_err(
+                |error| match connection::classify(&error) {
                     Failure::Unique => refused(Refusal::Unique),
                     Failure::Invalid(detail) => refused(Refusal::Invalid { detail }),
                     Failure::Full(detail) | Failure::Broken(detail) => Undone::Failed(detail),
-                }
-            })?;
+                },
+            )?;
         statement
             .expect
             .check(&outcome.rows, outcome.affected)
