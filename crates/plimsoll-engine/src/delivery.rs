@@ -7,6 +7,12 @@
 //! and the changing of channels (`ops`).
 
 pub mod channels;
+pub mod client;
+pub mod dispatcher;
 pub mod formats;
 pub mod guard;
+pub mod meters;
 pub mod signature;
+
+mod lane;
+mod writer;

@@ -93,6 +93,11 @@ impl Pace {
         self.paused_until_us > now_us
     }
 
+    /// The end of the pause, if the channel is paused; else some time in the past.
+    pub fn paused_until_us(&self) -> u64 {
+        self.paused_until_us
+    }
+
     /// Counts a start.
     pub fn started(&mut self, now_us: u64) {
         self.next_start_us = now_us.max(self.next_start_us).saturating_add(self.interval_us);
