@@ -32,34 +32,62 @@ const FOREIGN_TO_CORE: [&str; 14] = [
     "metrics",
 ];
 
-/// `text` must not stand in code below `folder`.
+/// `text` must not stand in code below `folder`, unless it goes on as `except` does.
 struct Ban {
     folder: &'static str,
     text: &'static str,
+    except: &'static str,
     instead: &'static str,
 }
 
-const BANS: [Ban; 16] = [
-    ban("crates/plimsoll-core/src/", "async fn", "the core decides; the engine waits"),
-    ban("crates/plimsoll-core/src/", "tokio::", "the core decides; the engine waits"),
-    ban("crates/plimsoll-core/src/", "std::collections::HashMap", "BTreeMap has an order"),
-    ban("crates/plimsoll-core/src/", "std::collections::HashSet", "BTreeSet has an order"),
-    ban("crates/plimsoll-core/src/", ": f64", "quantities are exact: quantity::Quantity"),
-    ban("crates/plimsoll-core/src/", "as f64", "quantities are exact: quantity::Quantity"),
-    ban("crates/plimsoll-engine/src/", "rusqlite::", "SQL lives in the store"),
-    ban("crates/plimsoll-engine/src/", "tokio_postgres::", "SQL lives in the store"),
-    ban("crates/plimsoll-engine/src/delivery/", "crate::ops", "delivery is told, it does not ask"),
-    ban("crates/plimsoll-engine/src/delivery/", "crate::ingest", "they meet in the store"),
-    ban("crates/plimsoll-engine/src/partition/", "crate::ops", "operations call the partition"),
-    ban("crates/plimsoll-engine/src/partition/", "crate::ingest", "ingest calls the partition"),
-    ban("crates/plimsoll-engine/src/ops/", "crate::ingest", "they meet in the partition"),
+const CORE: &str = "crates/plimsoll-core/src/";
+const ENGINE: &str = "crates/plimsoll-engine/src/";
+const CATALOGUE: &str = "crates/plimsoll-engine/src/catalogue/";
+const DELIVERY: &str = "crates/plimsoll-engine/src/delivery/";
+const INGEST: &str = "crates/plimsoll-engine/src/ingest/";
+const OPS: &str = "crates/plimsoll-engine/src/ops/";
+const PARTITION: &str = "crates/plimsoll-engine/src/partition/";
+
+const BANS: [Ban; 23] = [
+    ban(CORE, "async fn", "the core decides; the engine waits"),
+    ban(CORE, "tokio::", "the core decides; the engine waits"),
+    ban(CORE, "std::collections::HashMap", "BTreeMap has an order"),
+    ban(CORE, "std::collections::HashSet", "BTreeSet has an order"),
+    ban(CORE, ": f64", "quantities are exact: quantity::Quantity"),
+    ban(CORE, "as f64", "quantities are exact: quantity::Quantity"),
+    ban(ENGINE, "rusqlite::", "SQL lives in the store"),
+    ban(ENGINE, "tokio_postgres::", "SQL lives in the store"),
+    ban(CATALOGUE, "crate::delivery", "the catalogue is read by others, it drives nothing"),
+    ban(CATALOGUE, "crate::ingest", "the catalogue is read by others, it drives nothing"),
+    ban(CATALOGUE, "crate::partition", "the catalogue is read by others, it drives nothing"),
+    ban(DELIVERY, "crate::catalogue", "delivery is told by ChannelRegistry, it does not ask"),
+    ban(DELIVERY, "crate::ingest", "they meet in the store"),
+    ban(DELIVERY, "crate::ops", "delivery is told by ChannelRegistry, it does not ask"),
+    ban(DELIVERY, "crate::partition", "they meet in the store"),
+    ban(INGEST, "crate::delivery", "they meet in the store"),
+    ban(OPS, "crate::ingest", "they meet in ops::port::PartitionPort"),
+    ban(OPS, "crate::partition", "they meet in ops::port::PartitionPort"),
+    ban(PARTITION, "crate::catalogue", "what a partition depends on is on its log"),
+    Ban {
+        folder: PARTITION,
+        text: "crate::ops",
+        except: "::port",
+        instead: "operations call the partition, through ops::port",
+    },
     ban("crates/plimsoll-server/src/", "plimsoll_store", "call plimsoll_engine::ops"),
     ban("crates/plimsoll-server/src/api/", "crate::console", "api and console are siblings"),
     ban("crates/plimsoll-server/src/console/", "crate::api", "api and console are siblings"),
 ];
 
 const fn ban(folder: &'static str, text: &'static str, instead: &'static str) -> Ban {
-    Ban { folder, text, instead }
+    Ban { folder, text, except: "\0", instead }
+}
+
+impl Ban {
+    fn is_broken_by(&self, code: &str) -> bool {
+        code.match_indices(self.text)
+            .any(|(start, text)| !code[start + text.len()..].starts_with(self.except))
+    }
 }
 
 /// Reads every manifest and complains about dependencies that go up or leave the core impure.
@@ -122,15 +150,60 @@ pub(super) fn check_imports(tree: &Tree) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for (path, content) in tree.ending_in("rs") {
         let bans: Vec<&Ban> = BANS.iter().filter(|ban| stands_below(path, ban.folder)).collect();
-        for (index, line) in content.lines().enumerate() {
-            let code = line.split("//").next().unwrap_or_default();
-            for ban in bans.iter().filter(|ban| code.contains(ban.text)) {
+        if bans.is_empty() {
+            continue;
+        }
+        for (index, code) in statements(content) {
+            for ban in bans.iter().filter(|ban| code.iter().any(|code| ban.is_broken_by(code))) {
                 let message = format!("`{}` does not belong here: {}", ban.text, ban.instead);
                 complaints.push(Complaint::line(path, index, message));
             }
         }
     }
     complaints
+}
+
+/// The code of a file without comments: each line by itself, but a `use` whole and as full paths.
+fn statements(content: &str) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut import: Option<(usize, String)> = None;
+    for (index, line) in content.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default().trim();
+        let begins = ["use ", "pub use ", "pub(crate) use ", "pub(super) use "]
+            .iter()
+            .find_map(|start| code.strip_prefix(start));
+        match (&mut import, begins) {
+            (Some((_, text)), _) => text.push_str(code),
+            (None, Some(rest)) => import = Some((index, rest.to_owned())),
+            (None, None) => found.push((index, vec![code.to_owned()])),
+        }
+        if let Some((start, text)) = import.take_if(|(_, text)| text.ends_with(';')) {
+            found.push((start, full_paths(text.trim_end_matches(';'))));
+        }
+    }
+    found
+}
+
+/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d`, `a::c::e`.
+fn full_paths(tree: &str) -> Vec<String> {
+    let Some((prefix, group)) = tree.split_once('{') else {
+        return vec![tree.trim().to_owned()];
+    };
+    let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+    let mut depth = 0;
+    let branches = group.split(|it: char| {
+        match it {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        it == ',' && depth == 0
+    });
+    branches
+        .flat_map(full_paths)
+        .filter(|branch| !branch.is_empty())
+        .map(|branch| format!("{}{branch}", prefix.trim()))
+        .collect()
 }
 
 /// `foo/bar.rs` stands below `foo/`, and so does `foo.rs` itself; tests may look anywhere.
