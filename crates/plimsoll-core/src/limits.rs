@@ -68,6 +68,8 @@ pub const PAGE: usize = 1_000;
 
 /// Bytes of a webhook URL.
 pub const URL_BYTES: usize = 2_048;
+/// Secrets of a channel that sign at the same time, old ones included.
+pub const CHANNEL_SECRETS: usize = 5;
 /// Custom headers of a channel.
 pub const CHANNEL_HEADERS: usize = 50;
 /// Bytes of a custom header's value.

@@ -338,3 +338,6 @@ impl State {
         self.held.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

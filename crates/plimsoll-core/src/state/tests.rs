@@ -1,0 +1,9 @@
+//! Tests of the state: the table of design 5.3 row by row, and laws that hold for any history.
+//!
+//! Not here: the bytes of released versions (`tests/it/fixtures.rs`).
+
+mod corners;
+
+mod ledger;
+
+mod rows;
