@@ -14,7 +14,7 @@ mod wal;
 mod writer;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -22,6 +22,7 @@ use async_trait::async_trait;
 
 use crate::{
     backup,
+    migrate,
     row::Row,
     sqlite::{directory::Directory, lanes::Lanes, readers::Readers, wal::Upkeep, writer::Writer},
     statement::{Batch, Statement},
@@ -56,6 +57,20 @@ impl SqliteStore {
         blocking(move || Self::open_blocking(&path))
             .await
             .unwrap_or_else(|detail| Err(OpenError::Database { detail }))
+    }
+
+    /// Writes a backup of the store in `directory`, which another process may have open.
+    ///
+    /// Nothing is locked and nothing is written but the new file `to`. The store must have the
+    /// schema of this program.
+    pub async fn back_up(directory: &Path, to: &Path) -> Result<(), BackupError> {
+        let snapshot = snapshot(directory::database_in(directory)).await?;
+        let result = match check_schema(&snapshot).await {
+            Ok(()) => backup::write(&snapshot, to).await,
+            Err(error) => Err(error),
+        };
+        snapshot.close().await;
+        result
     }
 
     fn open_blocking(path: &Path) -> Result<Arc<dyn Store>, OpenError> {
@@ -98,11 +113,7 @@ impl Store for SqliteStore {
     }
 
     async fn backup(&self, to: &Path) -> Result<(), BackupError> {
-        let directory = Arc::clone(&self.directory);
-        let snapshot = blocking(move || Readers::snapshot(&directory))
-            .await
-            .and_then(|it| it)
-            .map_err(|detail| QueryError::Unavailable { detail })?;
+        let snapshot = snapshot(self.directory.database()).await?;
         let result = backup::write(&snapshot, to).await;
         snapshot.close().await;
         result
@@ -134,6 +145,22 @@ impl Drop for SqliteStore {
         self.lanes.close();
         self.readers.stop();
     }
+}
+
+/// The store in the file `database` as it is now.
+async fn snapshot(database: PathBuf) -> Result<Readers, QueryError> {
+    let taken = blocking(move || Readers::snapshot(&database)).await.and_then(|it| it);
+    taken.map_err(|detail| QueryError::Unavailable { detail })
+}
+
+/// Refuses a store that is of another schema than this program's.
+async fn check_schema(snapshot: &Readers) -> Result<(), BackupError> {
+    let rows = snapshot.query(migrate::select_applied()).await?;
+    let pending = migrate::pending_after(&rows)?;
+    if !pending.is_empty() {
+        return Err(BackupError::Older);
+    }
+    Ok(())
 }
 
 /// Runs what blocks beside the asynchronous threads.

@@ -39,7 +39,7 @@ impl Directory {
 
     /// The database file.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("plimsoll.db")
+        database_in(&self.path)
     }
 
     /// Lets another process have the directory.
@@ -48,6 +48,11 @@ impl Directory {
             tracing::warn!(%error, "the data directory stays locked until the process ends");
         }
     }
+}
+
+/// The database file of the directory at `path`, locked or not.
+pub(super) fn database_in(path: &Path) -> PathBuf {
+    path.join("plimsoll.db")
 }
 
 /// Makes the directory, readable by nobody else: keys and usage are in it.

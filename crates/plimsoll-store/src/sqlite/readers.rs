@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::{self, JoinHandle},
 };
@@ -56,9 +57,9 @@ impl Readers {
     }
 
     /// Starts one thread that sees the store as it is now, whatever is committed later.
-    pub(super) fn snapshot(directory: &Directory) -> Result<Self, String> {
+    pub(super) fn snapshot(database: &Path) -> Result<Self, String> {
         let begin = || {
-            let connection = connection::open_reader(&directory.database())?;
+            let connection = connection::open_reader(database)?;
             // The transaction takes its snapshot with the first read.
             connection.execute_batch("BEGIN; SELECT count(*) FROM control_head;")?;
             rusqlite::Result::Ok(connection)
