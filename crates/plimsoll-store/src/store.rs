@@ -192,9 +192,9 @@ pub enum BackupError {
     /// The database could not be read to the end.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// The store was written by a newer program, or by one that was altered.
+    /// The store cannot be opened as this program knows it.
     #[error(transparent)]
-    Schema(#[from] OpenError),
+    Open(#[from] OpenError),
     /// The store was written by an older program and has not been opened by this one yet.
     #[error("the store has an older schema; start the server of this version once, or use the old")]
     Older,
