@@ -2,7 +2,7 @@
 //!
 //! Not here: which delivery is next (`ready`), what a result means (`plimsoll_core::delivery`).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use plimsoll_core::{
     delivery::{
@@ -139,11 +139,11 @@ impl Lane {
             return Ok(Some(permit));
         }
         let slots = &self.shared.slots;
-        if let Ok(permit) = std::sync::Arc::clone(slots).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
             return Ok(Some(permit));
         }
         if !std::mem::replace(&mut self.attempts.is_waiting_for_slot, true) {
-            let waiting = std::sync::Arc::clone(slots).acquire_owned();
+            let waiting = Arc::clone(slots).acquire_owned();
             self.work.push(Box::pin(async move {
                 Event::Slot(waiting.await.expect("the semaphore is never closed"))
             }));
@@ -155,7 +155,7 @@ impl Lane {
         let Door::Open(prepared) = &self.door else { unreachable!("the caller looked") };
         let started_at = self.shared.deps.clock.now();
         let request = prepared.request(&job, started_at);
-        let target = std::sync::Arc::clone(&prepared.target);
+        let target = Arc::clone(&prepared.target);
         let client = self.shared.client.clone();
         let wire = self.attempts.idle.pop().map(|(_, wire)| wire);
         self.pace.started(now_us);

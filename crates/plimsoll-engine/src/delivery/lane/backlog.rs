@@ -7,9 +7,12 @@
 //!
 //! Not here: sending (`attempts`).
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use plimsoll_core::{ids::DeliveryId, limits, time::Timestamp};
+use plimsoll_core::{ids::{ChannelId, DeliveryId}, limits, time::Timestamp};
 use plimsoll_store::{
     Batch, Lane as StoreLane, ReadError, Store,
     delivery::{self, DueDelivery, DuePlace},
@@ -88,7 +91,7 @@ impl Backlog {
 impl Lane {
     /// Takes an offer into memory, if it is the lane's turn to have it there.
     pub(super) fn accept(&mut self, outbound: Outbound) {
-        if self.flags.look_into_store.swap(false, std::sync::atomic::Ordering::Acquire) {
+        if self.flags.look_into_store.swap(false, Ordering::Acquire) {
             self.backlog.is_behind_again();
         }
         if let Door::Closed { is_dirty, .. } = &mut self.door {
@@ -121,7 +124,7 @@ impl Lane {
         // A channel in trouble is probed one request at a time: a few are enough.
         let wanted = if self.pace.is_in_trouble() { limits::LANE_CONCURRENCY } else { PAGE };
         let limit = self.held.len() + wanted;
-        let store = std::sync::Arc::clone(&self.shared.deps.store);
+        let store = Arc::clone(&self.shared.deps.store);
         let now = self.shared.deps.clock.now();
         let channel = self.id;
         self.backlog.reading_since = Some(self.settled.mark());
@@ -197,7 +200,9 @@ impl Lane {
     pub(super) fn look_at_door(&mut self) {
         let channel = self.shared.channels.get(self.id).filter(|it| !it.disabled);
         match (&self.door, channel) {
-            (Door::Open(known), Some(now)) if std::sync::Arc::ptr_eq(&known.channel, &now) => {}
+            (Door::Open(known), Some(now)) if Arc::ptr_eq(&known.channel, &now) => {}
+            // What is being failed was open before; let that end before anything new comes.
+            (Door::Closed { is_sweeping: true, .. }, Some(_)) => return,
             (_, Some(channel)) => {
                 self.pace.set_rate_limit(channel.rate_limit);
                 self.drop_wires();
@@ -300,7 +305,7 @@ impl From<DueDelivery> for Job {
 /// What is due at `now`, from the front, and when the next one is due if that is all.
 async fn read(
     store: &dyn Store,
-    channel: plimsoll_core::ids::ChannelId,
+    channel: ChannelId,
     now: Timestamp,
     limit: usize,
 ) -> Result<(Vec<DueDelivery>, Option<Timestamp>), ReadError> {

@@ -99,9 +99,15 @@ impl Ready {
     /// Takes out everything.
     pub(super) fn clear(&mut self) -> Vec<Job> {
         let mut all: Vec<_> = self.queue.drain(..).collect();
-        all.extend(self.released.drain(..));
         for behind in self.starting.values_mut() {
             all.extend(behind.drain(..));
+        }
+        for job in self.released.drain(..) {
+            // It had its turn and will not take it.
+            if let Some(customer) = job.ordered_by() {
+                self.starting.remove(&customer);
+            }
+            all.push(job);
         }
         self.waiting = 0;
         all
@@ -174,5 +180,9 @@ mod tests {
         rest.sort_unstable();
         assert_eq!(rest, [3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(ready.len(), 0);
+        // Customer 0 had been released, customer 1 is still starting.
+        ready.push(job(13, Some(0), 0));
+        ready.push(job(14, Some(1), 0));
+        assert_eq!(pop_all(&mut ready), [13]);
     }
 }
