@@ -81,6 +81,12 @@ impl State {
         Self::default()
     }
 
+    /// The state before the first row, with checkpoints in slices of so many slots.
+    #[cfg(test)]
+    pub(crate) fn with_slice_slots(slots: u32) -> Self {
+        Self { customers: Customers::empty(slots, 0), ..Self::default() }
+    }
+
     /// The catalogue as of the last row.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog

@@ -3,7 +3,8 @@
 //! Not here: the bytes of released versions (`tests/it/fixtures.rs`).
 
 mod corners;
-
+mod history;
+mod laws;
 mod ledger;
-
+mod model;
 mod rows;

@@ -1,0 +1,188 @@
+//! What holds for any history: the model agrees, restarts and batches change nothing, no identity
+//! comes twice.
+//!
+//! `PROPTEST_CASES` asks for more histories than usual; fewer than [`CASES`] are not enough.
+
+use std::collections::BTreeSet;
+
+use proptest::{prelude::*, test_runner::TestCaseResult};
+
+use super::{
+    history::{Applied, Row, SLICE_SLOTS, histories, rows_of},
+    model::{Fired, Model, Standing, Why, hundredths},
+};
+use crate::{
+    effect::Effect,
+    line::crossing::{Cause, Identity},
+    state::State,
+    time::{DAY_MS, Timestamp},
+};
+
+const CASES: u32 = 2_000;
+
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig { cases: asked.cases.max(CASES), ..asked }
+}
+
+/// The crossings among effects, as the model says them.
+fn fired(effects: &[Effect]) -> Vec<Fired> {
+    let crossings = effects.iter().filter_map(|it| match it {
+        Effect::Crossing(crossing) => Some(crossing),
+        Effect::Uncounted { .. } => None,
+    });
+    crossings
+        .map(|it| Fired {
+            identity: it.identity,
+            why: match it.cause {
+                Cause::Usage => Why::Usage,
+                Cause::LimitChanged => Why::Limit,
+                Cause::EntitlementCreated => Why::Entitled,
+                Cause::Line(_) => Why::Begins,
+                Cause::RuleChanged => Why::Edited,
+            },
+            suppression: it.suppression,
+            moved: (hundredths(it.previous_usage), hundredths(it.value.usage)),
+            at: it.at,
+            event: it.event,
+        })
+        .collect()
+}
+
+/// Where the state says that the model's entitlements stand.
+fn standings(state: &State, model: &[Standing], now: Timestamp) -> Vec<Standing> {
+    let known = model.iter().filter_map(|(customer, entitlement, ..)| {
+        let value = state.value(*customer, *entitlement, now)?;
+        Some((*customer, *entitlement, hundredths(value.usage), value.limit.map(hundredths)))
+    });
+    known.collect()
+}
+
+fn stamp(row: &Row) -> Option<Timestamp> {
+    match row {
+        Row::Command(
+            crate::command::Command::Customer { stamped_at, .. }
+            | crate::command::Command::Slice { stamped_at, .. },
+        )
+        | Row::Usage { stamped_at, .. } => Some(*stamped_at),
+        Row::Command(crate::command::Command::Control { .. }) => None,
+    }
+}
+
+fn agrees_with_the_model(rows: &[Row]) -> TestCaseResult {
+    let (mut applied, mut model) = (Applied::new(), Model::default());
+    for (index, row) in rows.iter().enumerate() {
+        let got = fired(&applied.apply(row));
+        prop_assert_eq!(got, model.apply(row), "row {}: {:#?}", index, row);
+        for now in stamp(row).into_iter().flat_map(|it| [it, it.plus_ms(DAY_MS)]) {
+            let expected = model.standings(now);
+            prop_assert_eq!(standings(&applied.state, &expected, now), expected);
+        }
+    }
+    Ok(())
+}
+
+/// Captures the head after `head` rows and each slice some rows later, restores that, and replays.
+fn survives_a_restart(rows: &[Row], head: usize, later: &[usize]) -> TestCaseResult {
+    let head = head.min(rows.len());
+    let slice_at = |slice: usize| (head + later[slice % later.len()]).min(rows.len());
+    let mut applied = Applied::new();
+    let (mut head_bytes, mut slices, mut effects) = (Vec::new(), Vec::new(), Vec::new());
+    for count in 0..=rows.len() {
+        if count > 0 {
+            effects.push(fired(&applied.apply(&rows[count - 1])));
+        }
+        if count == head {
+            head_bytes = applied.state.encode_head();
+        }
+        for slice in 0..applied.state.slice_count() {
+            if count == slice_at(slice) {
+                slices.push((slice, count as u64, applied.state.encode_slice(slice)));
+            }
+        }
+    }
+    let parts: Vec<(usize, u64, &[u8])> = slices
+        .iter()
+        .map(|(slice, position, bytes)| (*slice, *position, bytes.as_slice()))
+        .collect();
+    let whole_from = slices.iter().map(|it| it.1 as usize).max().unwrap_or(head);
+    let state = State::restore(&head_bytes, &parts).unwrap();
+    let mut restored = Applied { state, position: head as u64 };
+    for (index, row) in rows.iter().enumerate().skip(head) {
+        let got = fired(&restored.apply(row));
+        if index >= whole_from {
+            prop_assert_eq!(&got, &effects[index], "row {}: {:#?}", index, row);
+        } else {
+            prop_assert!(got.iter().all(|it| effects[index].contains(it)), "row {}", index);
+        }
+    }
+    restored.state.finish_replay();
+    prop_assert_eq!(restored.bytes(), applied.bytes());
+    prop_assert_eq!(restored.state.customer_count(), applied.state.customer_count());
+    prop_assert_eq!(restored.state.due_slice(), applied.state.due_slice());
+    Ok(())
+}
+
+fn gives_each_identity_once(rows: &[Row]) -> TestCaseResult {
+    let mut applied = Applied::new();
+    let (mut identities, mut digests) = (BTreeSet::new(), BTreeSet::new());
+    for row in rows {
+        for it in fired(&applied.apply(row)) {
+            prop_assert!(identities.insert(it.identity), "twice: {:#?}", it);
+            prop_assert!(digests.insert(it.identity.digest()));
+        }
+    }
+    Ok(())
+}
+
+/// Crossings without the place of the event in its row.
+fn crossed(rows: &[Row]) -> (Vec<(Identity, Why)>, Vec<Vec<u8>>) {
+    let mut applied = Applied::new();
+    let effects = rows.iter().flat_map(|row| fired(&applied.apply(row)));
+    (effects.map(|it| (it.identity, it.why)).collect(), applied.bytes())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_model_agrees(steps in histories(40), batch in 1_usize..4) {
+        agrees_with_the_model(&rows_of(&steps, batch))?;
+    }
+
+    #[test]
+    fn a_restart_from_any_checkpoint_changes_nothing(
+        steps in histories(40),
+        head in 0_usize..60,
+        later in prop::collection::vec(0_usize..30, 4),
+    ) {
+        survives_a_restart(&rows_of(&steps, 2), head, &later)?;
+    }
+
+    #[test]
+    fn no_identity_comes_twice(steps in histories(60)) {
+        gives_each_identity_once(&rows_of(&steps, 2))?;
+    }
+
+    #[test]
+    fn batches_change_nothing(steps in histories(40), batch in 2_usize..10) {
+        let one_by_one = crossed(&rows_of(&steps, 1));
+        prop_assert_eq!(&crossed(&rows_of(&steps, batch)), &one_by_one);
+        prop_assert_eq!(&crossed(&rows_of(&steps, 1)), &one_by_one, "the same rows again");
+    }
+}
+
+#[test]
+fn slices_are_as_narrow_as_these_laws_need() {
+    let mut applied = Applied::new();
+    let steps = (0..7).map(|customer| super::history::Step::Use {
+        customer,
+        meter: 0,
+        hundredths: 100,
+        ago_ms: 0,
+    });
+    for row in rows_of(&steps.collect::<Vec<_>>(), 1) {
+        applied.apply(&row);
+    }
+    assert_eq!((SLICE_SLOTS, applied.state.slice_count()), (2, 4));
+}
