@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod control;
 pub mod dedupe;
 pub mod delivery;
+pub mod faulty;
 pub mod idempotency;
 pub mod log;
 pub mod meta;

@@ -106,6 +106,41 @@ pub fn insert(rows: Vec<ResourceRow>) -> Vec<Statement> {
     multirow::insert(INSERT, &format!("INSERT INTO resource ({COLUMNS})"), "", rows)
 }
 
+/// Inserts resources that are part of nothing; one whose key is taken gets none.
+pub fn insert_yielding_keys(rows: Vec<ResourceRow>) -> Vec<Statement> {
+    let rows = rows
+        .into_iter()
+        .map(|it| {
+            [
+                it.id.into(),
+                Value::text_of(&it.environment),
+                it.kind.into(),
+                it.key.into(),
+                it.version.into(),
+                it.doc.into(),
+                it.created_at.into(),
+                it.updated_at.into(),
+            ]
+        })
+        .collect();
+    let types = ["TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"];
+    let rest = format!(
+        "INSERT INTO resource ({COLUMNS}) SELECT id, environment, kind, \
+         CASE WHEN EXISTS (SELECT 1 FROM resource AS other \
+         WHERE other.environment = made.environment AND other.kind = made.kind \
+         AND other.key = made.key AND coalesce(other.parent, '') = '' \
+         AND other.deleted_at IS NULL) THEN NULL ELSE key END, \
+         NULL, version, doc, created_at, updated_at, CAST(NULL AS BIGINT) FROM made"
+    );
+    multirow::with(
+        INSERT,
+        "made (id, environment, kind, key, version, doc, created_at, updated_at)",
+        types,
+        &rest,
+        rows,
+    )
+}
+
 /// Replaces key and document of the resource `id`, if it is not deleted and has still `version`.
 /// Afterwards it has the next version.
 pub fn update(

@@ -21,8 +21,7 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    backup,
-    migrate,
+    backup, migrate,
     row::Row,
     sqlite::{directory::Directory, lanes::Lanes, readers::Readers, wal::Upkeep, writer::Writer},
     statement::{Batch, Statement},

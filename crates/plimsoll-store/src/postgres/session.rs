@@ -390,7 +390,8 @@ fn class(code: &SqlState) -> &str {
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|it| it.is::<std::io::Error>())
+    let source = std::error::Error::source(error);
+    source.and_then(|it| it.downcast_ref::<std::io::Error>()).is_some()
 }
 
 /// The error with its cause, which its own text leaves out.

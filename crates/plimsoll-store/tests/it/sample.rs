@@ -1,0 +1,182 @@
+//! Rows to store, told apart by a number.
+
+use bytes::Bytes;
+use plimsoll_core::{
+    ids::{
+        AuditId, ChannelId, CustomerId, DeliveryId, EnvironmentId, FeatureId, NotificationId,
+        RuleId,
+    },
+    time::Timestamp,
+};
+use plimsoll_store::{
+    Batch, CommitError, Lane, Row, Statement, Store,
+    attempt::{AttemptResult, AttemptRow},
+    audit::AuditRow,
+    delivery::{DeliveryRow, DeliveryState},
+    log::LogRow,
+    notification::NotificationRow,
+    resource::ResourceRow,
+};
+
+pub(crate) fn environment(n: u128) -> EnvironmentId {
+    EnvironmentId::from_parts(1, n)
+}
+
+pub(crate) fn customer(n: u128) -> CustomerId {
+    CustomerId::from_parts(1, n)
+}
+
+pub(crate) fn channel(n: u128) -> ChannelId {
+    ChannelId::from_parts(1, n)
+}
+
+pub(crate) fn feature(n: u128) -> FeatureId {
+    FeatureId::from_parts(1, n)
+}
+
+pub(crate) fn rule(n: u128) -> RuleId {
+    RuleId::from_parts(1, n)
+}
+
+pub(crate) fn audit(n: u128) -> AuditId {
+    AuditId::from_parts(1, n)
+}
+
+pub(crate) fn delivery_id(n: u128) -> DeliveryId {
+    DeliveryId::from_parts(1, n)
+}
+
+pub(crate) fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms)
+}
+
+/// The id of the notification made at `ms`.
+pub(crate) fn notification_id(ms: i64) -> NotificationId {
+    NotificationId::from_parts(ms.unsigned_abs(), 7)
+}
+
+pub(crate) fn log_row(partition: u32, position: i64, payload: impl Into<Bytes>) -> LogRow {
+    LogRow {
+        partition,
+        position,
+        stamped_at: at(position * 10),
+        core_version: 1,
+        kind: 2,
+        codec: 3,
+        payload: payload.into(),
+    }
+}
+
+/// The notification made at `ms`.
+pub(crate) fn notification(ms: i64) -> NotificationRow {
+    NotificationRow {
+        id: notification_id(ms),
+        identity: ms.to_be_bytes().to_vec().into(),
+        environment: environment(1),
+        r#type: "entitlements.balance.threshold".to_owned(),
+        edge: "crossed".to_owned(),
+        customer: Some(customer(1)),
+        feature: Some(feature(1)),
+        rule: Some(rule(1)),
+        reason: None,
+        created_at: at(ms),
+        ordinal: ms,
+        doc: format!("{{\"n\":{ms}}}").into(),
+        rule_snapshot: Some(Bytes::from_static(b"{}")),
+    }
+}
+
+/// A pending delivery of the notification made at `ms`, due then.
+pub(crate) fn delivery(n: u128, ms: i64) -> DeliveryRow {
+    DeliveryRow {
+        id: delivery_id(n),
+        notification: notification_id(ms),
+        environment: environment(1),
+        channel: channel(1),
+        customer: Some(customer(1)),
+        n: 1,
+        state: DeliveryState::Pending,
+        attempts: 0,
+        next_attempt_at: Some(at(ms)),
+        ordinal: ms,
+        format: "plimsoll@1".to_owned(),
+        error: None,
+        created_at: at(ms),
+        updated_at: at(ms),
+    }
+}
+
+/// The result of attempt `n` of a delivery: answered 200, or 500 with another attempt at `again`.
+pub(crate) fn result(delivery: u128, n: u32, again: Option<i64>) -> AttemptResult {
+    let failed = again.is_some();
+    AttemptResult {
+        attempt: AttemptRow {
+            delivery: delivery_id(delivery),
+            n,
+            at: at(500),
+            status: Some(if failed { 500 } else { 200 }),
+            duration_ms: 3,
+            error: failed.then(|| "status".to_owned()),
+            response_body: Some(Bytes::from_static(b"o\0k\xff")),
+        },
+        state: if failed { DeliveryState::Sending } else { DeliveryState::Success },
+        next_attempt_at: again.map(at),
+        updated_at: at(600),
+    }
+}
+
+pub(crate) fn resource(id: &str, kind: &str, key: Option<&str>) -> ResourceRow {
+    ResourceRow {
+        id: id.to_owned(),
+        environment: environment(1),
+        kind: kind.to_owned(),
+        key: key.map(str::to_owned),
+        parent: None,
+        version: 1,
+        doc: format!("{{\"id\":\"{id}\"}}"),
+        created_at: at(1),
+        updated_at: at(1),
+        deleted_at: None,
+    }
+}
+
+pub(crate) fn audit_row(n: u128, resource_id: &str) -> AuditRow {
+    AuditRow {
+        id: audit(n),
+        environment: environment(1),
+        at: at(1),
+        actor: "cli".to_owned(),
+        action: "meter.create".to_owned(),
+        resource_kind: "meter".to_owned(),
+        resource_id: resource_id.to_owned(),
+        before: None,
+        after: Some("{}".to_owned()),
+    }
+}
+
+/// Commits statements, which must work.
+pub(crate) async fn commit(
+    store: &dyn Store,
+    statements: impl IntoIterator<Item = Statement>,
+) -> Vec<Vec<Row>> {
+    try_commit(store, statements).await.unwrap()
+}
+
+/// Commits statements, or says why not.
+pub(crate) async fn try_commit(
+    store: &dyn Store,
+    statements: impl IntoIterator<Item = Statement>,
+) -> Result<Vec<Vec<Row>>, CommitError> {
+    store.commit(Batch::new(Lane::Log, statements.into_iter().collect())).await
+}
+
+/// The name of the statement that was refused because a unique value exists.
+#[track_caller]
+pub(crate) fn refused_as_unique(result: Result<Vec<Vec<Row>>, CommitError>) -> &'static str {
+    match result {
+        Err(CommitError::Refused { statement, refusal: plimsoll_store::Refusal::Unique }) => {
+            statement
+        }
+        other => panic!("expected a refusal as unique, got {other:?}"),
+    }
+}
