@@ -81,7 +81,7 @@ pub(super) const RULES: [Rule; 4] = [
         features: &[Feature::OutputTokens],
         lines: &[
             line(LineKind::BalanceValue, 2_000),
-            line(LineKind::BalanceValue, 0),
+            line(LineKind::BalanceValue, 500),
             line(LineKind::UsageValue, 50_000),
         ],
         channels: &[0, 1],
