@@ -37,8 +37,7 @@ pub(crate) async fn values_come_back_as_they_were(world: &World) {
             vec![index.to_string().into(), (index as i64 + 1).into()],
         );
         let rows = store.query(select).await.unwrap();
-        let expected =
-            [(*text).into(), Value::Null, number.into(), Value::Bytes(Bytes::from_static(payload))];
+        let expected = [(*text).into(), Value::Null, number.into(), Value::Bytes(payload.clone())];
         assert_eq!(rows[0].values(), expected);
     }
     store.close().await;
