@@ -1,0 +1,224 @@
+//! The only writer of the control plane: API, console and command line all call it.
+//!
+//! Requests and documents live here because they are the product's own language; the API shows
+//! them as they are. Every change writes its rows, its audit row and, where the caller gave one,
+//! its idempotency record in one transaction, and is in the catalogue when the call returns.
+//!
+//! # Methods of [`Ops`]
+//!
+//! `context: &Context` comes first everywhere. `name: &str` is a key or an id. Lists take
+//! `&ListRequest` and give `Page<T>`. Everything fails with [`Problem`]. Methods that only read
+//! what the catalogue holds in memory are not async.
+//!
+//! | resource | methods |
+//! |---|---|
+//! | who asks | `authenticate(token: &str) -> Caller` (sync), `Caller::require(Scope)`, `async begin(&Caller, route, target, key, body: &[u8]) -> Begun::{Fresh(IdempotencyToken), Replay{status, body: Bytes}}` |
+//! | environment | `async bootstrap(Option<&str>) -> Option<FirstKeys>`, `async create_environment(name, EnvironmentKind) -> NewEnvironment`, `environment(context) -> Environment` (sync), `async update_environment(context, UpdateEnvironment) -> Environment` |
+//! | meter | `async create_meter(context, CreateMeter) -> Meter`, `get_meter(context, name)`, `list_meters(context, &ListRequest)` (sync), `async update_meter(context, name, UpdateMeter)`, `async delete_meter(context, name) -> ()` |
+//! | feature | `create_feature`, `get_feature`, `list_features`, `update_feature`, `delete_feature`: the same with `CreateFeature`, `UpdateFeature`, `Feature` |
+//! | channel | `create_channel -> CreatedChannel`, `get_channel`, `list_channels`, `update_channel`, `delete_channel`, `async rotate_channel_secret(context, name, RotateSecret) -> CreatedChannel` |
+//! | rule | `create_rule`, `get_rule`, `list_rules`, `update_rule`, `delete_rule` with `CreateRule`, `UpdateRule`, `Rule` |
+//! | customer | `create_customer`, `async get_customer`, `async list_customers`, `update_customer`, `delete_customer` with `CreateCustomer`, `UpdateCustomer`, `Customer` |
+//! | entitlement | `create_entitlement(context, customer, CreateEntitlement)`, `get_entitlement(context, customer, name)`, `list_entitlements(context, customer, &ListRequest)`, `update_entitlement(context, customer, name, UpdateEntitlement)`, `delete_entitlement(context, customer, name)`, `entitlement_value(context, customer, name) -> EntitlementValue`; all async; `name` is the feature's key or id, or the entitlement's id |
+//! | API key | `async create_api_key(context, CreateApiKey) -> CreatedApiKey`, `get_api_key`, `list_api_keys` (sync), `async revoke_api_key(context, name)` |
+//! | notification | `async list_notifications(context, &NotificationQuery) -> Page<Notification>`, `async get_notification(context, id) -> Notification`, `async resend_notification(context, id, ResendNotification) -> Notification` |
+//! | audit | `async list_audit(context, &ListRequest) -> Page<AuditEntry>` |
+//!
+//! A created resource is 201, a changed or read one 200, a deleted one 204, a resend 202: the
+//! constants are in [`outcome`], because a replayed answer repeats them.
+//!
+//! Not here: HTTP (`plimsoll-server`), usage (`ingest`), sending (`delivery`), SQL
+//! (`plimsoll-store`), what a change means for lines and values (`plimsoll-core`).
+
+use std::{fmt, sync::Arc};
+
+use plimsoll_core::{
+    ids::{ApiKeyId, EnvironmentId},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalogue::{Catalogue, EnvironmentView},
+    delivery::{channels::ChannelRegistry, guard::AllowList},
+    deps::Deps,
+    vault::Vault,
+};
+
+pub mod api_key;
+pub mod audit;
+pub mod channel;
+pub mod customer;
+pub mod document;
+pub mod entitlement;
+pub mod environment;
+pub mod feature;
+pub mod fields;
+pub mod idempotency;
+pub mod meter;
+pub mod notification;
+pub mod notification_type;
+pub mod outcome;
+pub mod page;
+pub mod port;
+pub mod problem;
+pub mod request;
+pub mod rule;
+pub mod scalar;
+
+mod bootstrap;
+mod change;
+mod control;
+mod plan;
+mod secret;
+mod subjects;
+
+pub use bootstrap::{BootstrapError, FirstKeys, NewEnvironment};
+pub use idempotency::{Begun, IdempotencyToken};
+
+use idempotency::InFlight;
+use port::{PartitionPort, RedeliveryPort};
+use problem::{Problem, ProblemCode};
+
+/// The control plane. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ops {
+    inner: Arc<Inner>,
+}
+
+/// What the control plane works with.
+#[derive(Debug)]
+pub struct OpsParts {
+    /// What is committed, in memory.
+    pub catalogue: Arc<Catalogue>,
+    /// The owners of the partitions.
+    pub partitions: Arc<dyn PartitionPort>,
+    /// Takes deliveries that are made by hand.
+    pub redelivery: Arc<dyn RedeliveryPort>,
+    /// The channels, as the dispatcher sees them. Filled here.
+    pub channels: ChannelRegistry,
+    /// Seals secrets.
+    pub vault: Arc<Vault>,
+    /// Which private networks webhooks may reach.
+    pub allow: AllowList,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) deps: Deps,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) partitions: Arc<dyn PartitionPort>,
+    pub(crate) redelivery: Arc<dyn RedeliveryPort>,
+    pub(crate) channels: ChannelRegistry,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) allow: AllowList,
+    /// One change of the control plane at a time; what it guards is whether the catalogue may be
+    /// behind the store, which it is after a commit of unknown outcome.
+    control: Arc<tokio::sync::Mutex<control::Turn>>,
+    in_flight: Arc<InFlight>,
+}
+
+/// What every method needs to know about its caller.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Who asks.
+    pub caller: Caller,
+    /// Set if the request is to be done once, however often it is sent.
+    pub idempotency: Option<IdempotencyToken>,
+    /// The machine's time.
+    pub now: Timestamp,
+}
+
+/// Who asks, as their API key says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The key.
+    pub key: ApiKeyId,
+    /// The key's environment: nothing else is seen or touched.
+    pub environment: EnvironmentId,
+    /// What the key allows.
+    pub scopes: Vec<Scope>,
+}
+
+/// What an API key allows.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Everything.
+    Admin,
+    /// Reading the control plane, values and notifications.
+    Read,
+    /// Sending usage.
+    Ingest,
+    /// Asking whether a customer may use a feature.
+    Check,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "admin",
+            Self::Read => "read",
+            Self::Ingest => "ingest",
+            Self::Check => "check",
+        })
+    }
+}
+
+impl Caller {
+    /// Refuses what the key does not allow. An admin key allows everything.
+    pub fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
+            return Ok(());
+        }
+        let detail = format!("the API key lacks the scope {scope}");
+        Err(Problem::new(ProblemCode::InsufficientScope, detail))
+    }
+}
+
+impl Context {
+    /// The caller's environment.
+    pub fn environment(&self) -> EnvironmentId {
+        self.caller.environment
+    }
+}
+
+impl Ops {
+    /// A control plane over what `parts` hold. Hands every channel to the dispatcher's registry.
+    pub fn start(deps: Deps, parts: OpsParts) -> Self {
+        let inner = Arc::new(Inner {
+            deps,
+            catalogue: parts.catalogue,
+            partitions: parts.partitions,
+            redelivery: parts.redelivery,
+            channels: parts.channels,
+            vault: parts.vault,
+            allow: parts.allow,
+            control: Arc::default(),
+            in_flight: Arc::default(),
+        });
+        channel::register(&inner.catalogue, &inner.channels, &inner.vault);
+        idempotency::forget_old_answers(&inner);
+        Self { inner }
+    }
+
+    /// What is committed, in memory.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.inner.catalogue
+    }
+
+    /// What is in the caller's environment.
+    fn view(&self, context: &Context) -> Result<Arc<EnvironmentView>, Problem> {
+        self.inner.catalogue.environment(context.environment()).ok_or_else(|| {
+            Problem::new(ProblemCode::Unauthenticated, "the API key's environment is gone")
+        })
+    }
+
+    /// A new id.
+    fn mint<I>(&self, from_parts: fn(u64, u128) -> I) -> I {
+        let ms = self.inner.deps.clock.now().as_ms();
+        from_parts(u64::try_from(ms).unwrap_or(0), self.inner.deps.random.bits())
+    }
+}

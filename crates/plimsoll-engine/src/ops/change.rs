@@ -1,0 +1,81 @@
+//! Commits changes of one customer, executed by the owner of its partition.
+//!
+//! Whatever the change was planned on is guarded by the versions of its rows; if one has moved, the
+//! caller plans anew. As in `control`, the commit and what follows it run in a task of their own.
+//!
+//! Not here: changes of what all partitions depend on (`control`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use plimsoll_store::{Refusal, idempotency as idempotency_rows};
+use tokio::sync::oneshot;
+
+use crate::ops::{
+    Context, Ops,
+    control::problem_of,
+    idempotency,
+    plan::CustomerPlan,
+    port::{ChangeError, CustomerChange},
+    problem::{Problem, ProblemCode},
+};
+
+/// How a change of a customer ended.
+#[derive(Debug)]
+pub(crate) enum Changed<T> {
+    /// It is durable.
+    Made(T),
+    /// A statement was refused, nothing was written: something was changed meanwhile.
+    Refused {
+        /// The name of the statement.
+        statement: &'static str,
+        /// Whether a unique value was taken.
+        taken: bool,
+    },
+}
+
+impl Ops {
+    /// Commits a change of one customer.
+    pub(super) async fn change<T>(
+        &self,
+        context: &Context,
+        plan: CustomerPlan<T>,
+    ) -> Result<Changed<T>, Problem> {
+        let mut statements = plan.draft.statements;
+        statements.extend(self.idempotency_record(context, &plan.answer));
+        let documents = plan.documents.into_iter().map(|(id, text)| (id, Bytes::from(text)));
+        let change = CustomerChange {
+            environment: plan.draft.environment,
+            customer: plan.customer,
+            commands: plan.commands,
+            statements,
+            documents: documents.collect(),
+        };
+        let inner = Arc::clone(&self.inner);
+        let token = context.idempotency.clone();
+        let effects = plan.effects;
+        let (send, receive) = oneshot::channel();
+        self.inner.deps.tasks.spawn(async move {
+            let result = inner.partitions.change(change).await;
+            if result.is_ok() {
+                effects.into_iter().for_each(|it| it(&inner));
+            }
+            drop(token);
+            // Nobody may be waiting any more.
+            drop(send.send(result));
+        });
+        let stopping = || Problem::new(ProblemCode::Unavailable, "the server is stopping");
+        match receive.await.map_err(|_| stopping().retry_after(1))? {
+            Ok(()) => Ok(Changed::Made(plan.answer.value)),
+            Err(ChangeError::Refused { statement, .. })
+                if statement == idempotency_rows::INSERT =>
+            {
+                Err(idempotency::in_flight())
+            }
+            Err(ChangeError::Refused { statement, refusal }) => {
+                Ok(Changed::Refused { statement, taken: refusal == Refusal::Unique })
+            }
+            Err(error) => Err(problem_of(&error)),
+        }
+    }
+}
