@@ -5,6 +5,11 @@
 //! Not here: HTTP routes and JSON of the API's edges (`plimsoll-server`), SQL (`plimsoll-store`),
 //! rules (`plimsoll-core`).
 
+pub mod catalogue;
 pub mod delivery;
 pub mod deps;
+pub mod engine;
+pub mod ingest;
+pub mod ops;
+pub mod partition;
 pub mod vault;

@@ -1,0 +1,354 @@
+//! Partitions: each owns a part of the customers, in memory, and is the only one to change them.
+//!
+//! A customer's partition is a hash of its id. The owner of a partition takes requests in turn,
+//! applies them to memory, and answers when what follows from them is durable: log rows,
+//! notifications and deliveries, committed in one transaction (`owner`). When a commit fails or its
+//! outcome is unknown, the memory is thrown away and rebuilt from checkpoint and log.
+//!
+//! Not here: reading requests (`ingest`), the rules (`plimsoll-core`), sending (`delivery`).
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use plimsoll_core::{
+    command::ControlCommand,
+    entitlement::EntitlementValue,
+    ids::{CustomerId, EntitlementId, EnvironmentId},
+    limits,
+    time::Timestamp,
+};
+use plimsoll_store::{Batch, CommitError, Lane, Statement, control};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::{
+    delivery::{channels::ChannelRegistry, dispatcher::DispatcherHandle},
+    deps::Deps,
+    ingest::Identify,
+    ops::{
+        customer::Customer,
+        port::{ChangeError, CustomerChange, PartitionPort, ValueError},
+    },
+};
+
+mod checkpoint;
+mod dedupe;
+mod documents;
+mod memory;
+mod notice;
+mod owner;
+mod recovery;
+mod usage_row;
+
+pub use usage_row::IncomingEvent;
+
+/// Counter: events that were accepted and move no meter, by reason.
+const UNCOUNTED_EVENTS: &str = "plimsoll_events_uncounted_total";
+
+/// The owners of all partitions. Cheap to clone.
+#[derive(Clone)]
+pub struct Partitions {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    deps: Deps,
+    owners: Vec<mpsc::Sender<Request>>,
+    statuses: Arc<[AtomicU8]>,
+    /// One change of the catalogue at a time.
+    control: Mutex<()>,
+}
+
+/// What a partition is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Rebuilding its memory.
+    Recovering = 0,
+    /// Taking requests.
+    Running = 1,
+    /// Stopped by a broken promise (an assertion): a human must look.
+    Broken = 2,
+}
+
+/// A body of events as text, shared by the partitions that its events go to.
+#[derive(Debug, Clone)]
+pub struct BodyText(Bytes);
+
+impl BodyText {
+    /// The text of `bytes`, if they are UTF-8.
+    pub fn new(bytes: Bytes) -> Option<Self> {
+        std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Checked once, when it was made; checking again costs a tenth of reading the events.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Events of one request that belong to one partition.
+#[derive(Debug)]
+pub struct UsageRequest {
+    /// Their environment.
+    pub environment: EnvironmentId,
+    /// The text that they stand in.
+    pub body: BodyText,
+    /// The events, in the order of the request.
+    pub events: Vec<IncomingEvent>,
+    /// Customers to be made for subjects that nobody knew.
+    pub provisional: Vec<Customer>,
+}
+
+/// What became of the events of a [`UsageRequest`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageOutcome {
+    /// Accepted, and durable.
+    pub accepted: u64,
+    /// Accepted before.
+    pub duplicates: u64,
+    /// Refused because their customer has been deleted: their places in the request.
+    pub gone: Vec<u32>,
+}
+
+/// Why usage was not, or not for certain, accepted. Sending it again with the same ids is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// As many requests wait as may wait.
+    #[error("too many requests are waiting")]
+    Busy,
+    /// The partition lost its memory or the database is away.
+    #[error("the outcome is unknown; send it again with the same ids")]
+    Retry,
+}
+
+enum Request {
+    Usage(UsageRequest, oneshot::Sender<Result<UsageOutcome, UsageError>>),
+    Change(CustomerChange, oneshot::Sender<Result<(), ChangeError>>),
+    Read(Read),
+    Pause(Pause),
+}
+
+enum Read {
+    Value {
+        customer: CustomerId,
+        entitlement: EntitlementId,
+        reply: oneshot::Sender<Result<Option<EntitlementValue>, ValueError>>,
+    },
+    LastUsage {
+        customer: CustomerId,
+        reply: oneshot::Sender<Result<Option<Timestamp>, ValueError>>,
+    },
+}
+
+/// Holds a partition between two commits while the catalogue changes.
+struct Pause {
+    paused: oneshot::Sender<()>,
+    resume: oneshot::Receiver<Resume>,
+}
+
+/// How a paused partition goes on.
+enum Resume {
+    /// Nothing has changed.
+    Unchanged,
+    /// The catalogue has.
+    Moved { seq: u64, command: ControlCommand },
+    /// It may have: look.
+    Unknown,
+}
+
+/// What the owners need beside the ports.
+#[derive(Debug, Clone)]
+pub struct PartitionsOptions {
+    /// How many partitions the store was made with.
+    pub count: u32,
+    /// Computes the identities of events.
+    pub identify: Identify,
+    /// Where notifications go.
+    pub channels: ChannelRegistry,
+    /// Who sends them.
+    pub dispatcher: DispatcherHandle,
+}
+
+impl Partitions {
+    /// Starts an owner for each partition. Each recovers by itself; see [`Partitions::is_ready`].
+    pub fn start(deps: &Deps, options: &PartitionsOptions) -> Self {
+        let statuses: Arc<[AtomicU8]> =
+            (0..options.count).map(|_| AtomicU8::new(Status::Recovering as u8)).collect();
+        let owners = (0..options.count)
+            .map(|partition| {
+                let (requests, inbox) = mpsc::channel(limits::PARTITION_QUEUE);
+                let owner = owner::Owner::new(deps, options, partition, inbox, statuses.clone());
+                deps.tasks.spawn(owner.run());
+                requests
+            })
+            .collect();
+        let shared = Shared { deps: deps.clone(), owners, statuses, control: Mutex::new(()) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.shared.owners.len()
+    }
+
+    /// Whether every partition takes requests.
+    pub fn is_ready(&self) -> bool {
+        self.shared.statuses.iter().all(|it| it.load(Ordering::Relaxed) == Status::Running as u8)
+    }
+
+    /// The partition that owns a customer.
+    pub fn of(&self, customer: CustomerId) -> usize {
+        let bits = customer.bits();
+        let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as usize % self.shared.owners.len()
+    }
+
+    /// Hands usage to one partition; `Ok` means that what was accepted is durable.
+    pub async fn usage(
+        &self,
+        partition: usize,
+        request: UsageRequest,
+    ) -> Result<UsageOutcome, UsageError> {
+        let (reply, answer) = oneshot::channel();
+        match self.owner(partition).try_send(Request::Usage(request, reply)) {
+            Ok(()) => answer.await.unwrap_or(Err(UsageError::Retry)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(UsageError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(UsageError::Retry),
+        }
+    }
+
+    fn owner(&self, partition: usize) -> &mpsc::Sender<Request> {
+        self.shared.owners.get(partition).expect("`of` gives numbers below the count")
+    }
+
+    async fn read<T>(
+        &self,
+        customer: CustomerId,
+        request: impl FnOnce(oneshot::Sender<Result<T, ValueError>>) -> Read,
+    ) -> Result<T, ValueError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Read(request(reply));
+        match self.owner(self.of(customer)).try_send(request) {
+            Ok(()) => answer.await.unwrap_or_else(|_| {
+                Err(ValueError::Unavailable { detail: "the partition is stopping".to_owned() })
+            }),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ValueError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                Err(ValueError::Unavailable { detail: "the partition has stopped".to_owned() })
+            }
+        }
+    }
+
+    /// Holds every partition between two commits. Those that are broken are left out.
+    async fn pause(&self) -> Vec<oneshot::Sender<Resume>> {
+        let mut waiting = Vec::with_capacity(self.count());
+        for owner in &self.shared.owners {
+            let (paused, ack) = oneshot::channel();
+            let (release, resume) = oneshot::channel();
+            if owner.send(Request::Pause(Pause { paused, resume })).await.is_ok() {
+                waiting.push((ack, release));
+            }
+        }
+        let mut releases = Vec::with_capacity(waiting.len());
+        for (ack, release) in waiting {
+            // An owner that loses its memory drops the request: it looks at the catalogue anyway.
+            if ack.await.is_ok() {
+                releases.push(release);
+            }
+        }
+        releases
+    }
+}
+
+#[async_trait]
+impl PartitionPort for Partitions {
+    async fn change(&self, change: CustomerChange) -> Result<(), ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        let owner = self.owner(self.of(change.customer));
+        match owner.try_send(Request::Change(change, reply)) {
+            Ok(()) => answer.await.unwrap_or_else(|_| {
+                Err(ChangeError::Unknown { detail: "the partition stopped".to_owned() })
+            }),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ChangeError::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                Err(ChangeError::Unavailable { detail: "the partition has stopped".to_owned() })
+            }
+        }
+    }
+
+    async fn control(
+        &self,
+        command: Option<ControlCommand>,
+        mut statements: Vec<Statement>,
+    ) -> Result<(), ChangeError> {
+        let _serial = self.shared.control.lock().await;
+        let store = &self.shared.deps.store;
+        let Some(command) = command else {
+            store.commit(Batch::new(Lane::Control, statements)).await.map_err(change_error)?;
+            return Ok(());
+        };
+        let now = self.shared.deps.clock.now();
+        let releases = self.pause().await;
+        statements.extend(control::append(now, command.encode().into()));
+        let bump = statements.len() - 2;
+        let outcome = store.commit(Batch::new(Lane::Control, statements)).await;
+        let seq = outcome.as_ref().ok().and_then(|rows| rows.get(bump)?.first()?.get_int(0).ok());
+        for release in releases {
+            let resume = match (&outcome, seq) {
+                (Ok(_), Some(seq)) => Resume::Moved { seq: seq as u64, command: command.clone() },
+                (Err(CommitError::Refused { .. } | CommitError::Unavailable { .. }), _) => {
+                    Resume::Unchanged
+                }
+                (Err(CommitError::Unknown { .. }) | Ok(_), _) => Resume::Unknown,
+            };
+            // An owner that has gone meanwhile reads the catalogue when it comes back.
+            drop(release.send(resume));
+        }
+        outcome.map(drop).map_err(change_error)
+    }
+
+    async fn value(
+        &self,
+        _environment: EnvironmentId,
+        customer: CustomerId,
+        entitlement: EntitlementId,
+    ) -> Result<Option<EntitlementValue>, ValueError> {
+        self.read(customer, |reply| Read::Value { customer, entitlement, reply }).await
+    }
+
+    async fn has_usage(
+        &self,
+        _environment: EnvironmentId,
+        customer: CustomerId,
+    ) -> Result<bool, ValueError> {
+        let last = self.read(customer, |reply| Read::LastUsage { customer, reply }).await?;
+        let now = self.shared.deps.clock.now();
+        Ok(last.is_some_and(|it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS))
+    }
+}
+
+fn change_error(error: CommitError) -> ChangeError {
+    match error {
+        CommitError::Refused { statement, refusal } => ChangeError::Refused { statement, refusal },
+        CommitError::Unavailable { detail } => ChangeError::Unavailable { detail },
+        CommitError::Unknown { detail } => ChangeError::Unknown { detail },
+    }
+}
+
+impl fmt::Debug for Partitions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partitions").field("count", &self.count()).finish_non_exhaustive()
+    }
+}

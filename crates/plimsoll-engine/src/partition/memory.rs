@@ -1,0 +1,378 @@
+//! What a partition knows, and the synchronous steps that change it.
+//!
+//! Each step applies something to memory and adds to a [`Work`] the log rows and statements that
+//! make it durable. Nothing here waits; `owner` commits the work before anybody hears of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use plimsoll_core::{
+    catalog::meter::{FoundValue, Meter, Reading},
+    codec::{CORE_VERSION, Corrupt},
+    command::{Command, ControlCommand, CustomerCommand, RowKind},
+    effect::Effect,
+    ids::{EnvironmentId, MeterId},
+    line::crossing::Crossing,
+    state::{RowStamp, State, UsageEvent},
+    time::Timestamp,
+};
+use plimsoll_store::{Statement, log::LogRow};
+
+use super::{
+    UsageOutcome, UsageRequest,
+    dedupe::Dedupe,
+    usage_row::{self, CODEC_LZ4, CODEC_PLAIN, IncomingEvent, RowWriter, UsageRow},
+};
+use crate::{
+    ingest::{Identify, event, json::Value},
+    ops::{
+        customer::{Customer, provisional_rows},
+        port::CustomerChange,
+    },
+};
+
+/// A partition's memory. It may be ahead of the disk by the one batch that is being committed.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) partition: u32,
+    pub(super) state: State,
+    pub(super) dedupe: Dedupe,
+    /// The position of the last row that was applied.
+    pub(super) position: u64,
+    readings: Readings,
+}
+
+/// What a batch of steps wants to have committed, and what it brought about.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) rows: Vec<LogRow>,
+    pub(super) statements: Vec<Statement>,
+    pub(super) crossings: Vec<FoundCrossing>,
+    /// Resources as they will be once this is committed, by id.
+    pub(super) documents: Vec<(String, Bytes)>,
+    pub(super) events: u64,
+}
+
+/// A crossing, and the event that crossed as it was written.
+#[derive(Debug)]
+pub(super) struct FoundCrossing {
+    pub(super) crossing: Box<Crossing>,
+    pub(super) position: u64,
+    pub(super) crossed_by: Option<String>,
+}
+
+/// Finds what an event means to the meters of its type. Events of one type come in runs, so the
+/// meters of the last type are kept at hand.
+#[derive(Debug, Default)]
+struct Readings {
+    environment: Option<EnvironmentId>,
+    quoted_type: String,
+    meters: Vec<Arc<Meter>>,
+    found: Vec<(MeterId, Reading)>,
+    text: String,
+}
+
+impl Readings {
+    /// The catalogue has changed.
+    fn forget(&mut self) {
+        self.environment = None;
+    }
+
+    fn of(
+        &mut self,
+        state: &State,
+        environment: EnvironmentId,
+        quoted_type: &str,
+        data: Option<Value<'_>>,
+    ) -> &[(MeterId, Reading)] {
+        if self.environment != Some(environment) || self.quoted_type != quoted_type {
+            let event_type = usage_row::unquoted(quoted_type);
+            self.meters = state.catalog().meters_of(environment, &event_type).to_vec();
+            self.environment = Some(environment);
+            quoted_type.clone_into(&mut self.quoted_type);
+        }
+        self.found.clear();
+        for meter in &self.meters {
+            let reading = match meter.value_path() {
+                Some(path) => meter.reading(event::find(data, path, &mut self.text)),
+                None => meter.reading(FoundValue::Missing),
+            };
+            self.found.push((meter.id, reading));
+        }
+        &self.found
+    }
+}
+
+impl Memory {
+    pub(super) fn new(partition: u32, state: State, dedupe: Dedupe, position: u64) -> Self {
+        Self { partition, state, dedupe, position, readings: Readings::default() }
+    }
+
+    /// Appends a change of the catalogue.
+    pub(super) fn control(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+        seq: u64,
+        command: ControlCommand,
+    ) {
+        self.readings.forget();
+        self.apply(work, now, &Command::Control { seq, command });
+    }
+
+    /// Appends a change of one customer.
+    pub(super) fn change(&mut self, work: &mut Work, now: Timestamp, change: &CustomerChange) {
+        let stamped_at = self.state.stamp(change.environment, now);
+        for command in &change.commands {
+            let command = Command::Customer {
+                environment: change.environment,
+                stamped_at,
+                command: command.clone(),
+            };
+            self.apply(work, stamped_at, &command);
+        }
+        work.statements.extend(change.statements.iter().cloned());
+        work.documents.extend(change.documents.iter().cloned());
+    }
+
+    /// Brings the next customers up to date with the catalogue, if any are behind.
+    pub(super) fn slice(&mut self, work: &mut Work, now: Timestamp) {
+        if let Some(due) = self.state.due_slice() {
+            let stamped_at = self.state.stamp(due.environment, now);
+            let (environment, from, to) = (due.environment, due.from, due.to);
+            self.apply(work, stamped_at, &Command::Slice { environment, stamped_at, from, to });
+        }
+    }
+
+    fn apply(&mut self, work: &mut Work, stamped_at: Timestamp, command: &Command) {
+        let position = self.position + 1;
+        let mut effects = Vec::new();
+        self.state.apply(position, command, &mut effects);
+        self.position = position;
+        let payload = command.encode().into();
+        work.rows.push(self.row(stamped_at, command.row_kind(), CODEC_PLAIN, payload));
+        collect(effects, position, &[], work);
+    }
+
+    fn row(&self, stamped_at: Timestamp, kind: RowKind, codec: u32, payload: Bytes) -> LogRow {
+        LogRow {
+            partition: self.partition,
+            position: self.position as i64,
+            stamped_at,
+            core_version: CORE_VERSION as u32,
+            kind: kind.code() as u32,
+            codec,
+            payload,
+        }
+    }
+
+    /// Appends the usage of several requests: one row for each environment that has any.
+    ///
+    /// The outcomes are in the order of the requests.
+    pub(super) fn usage(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+        requests: &[UsageRequest],
+    ) -> Vec<UsageOutcome> {
+        self.provisional_customers(work, now, requests);
+        let mut outcomes = vec![UsageOutcome::default(); requests.len()];
+        let mut environments: BTreeMap<EnvironmentId, Vec<usize>> = BTreeMap::new();
+        for (index, request) in requests.iter().enumerate() {
+            environments.entry(request.environment).or_default().push(index);
+        }
+        for (environment, indexes) in environments {
+            let bytes = indexes.iter().filter_map(|it| requests.get(*it)).map(|it| it.body.len());
+            let stamped_at = self.state.stamp(environment, now);
+            let writer = RowWriter::new(environment, stamped_at, bytes.sum::<usize>() + 1024);
+            let mut row = OpenRow { writer, effects: Vec::new(), places: Vec::new() };
+            let position = self.position + 1;
+            let stamp = RowStamp { position, environment, stamped_at };
+            for index in indexes {
+                if let (Some(request), Some(outcome)) =
+                    (requests.get(index), outcomes.get_mut(index))
+                {
+                    self.request(stamp, request, index, &mut row, outcome);
+                }
+            }
+            self.finish_usage_row(work, stamp, requests, row);
+        }
+        outcomes
+    }
+
+    /// Makes the customers that requests bring along, those that are not here yet.
+    fn provisional_customers(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+        requests: &[UsageRequest],
+    ) {
+        let mut made: BTreeMap<EnvironmentId, Vec<Customer>> = BTreeMap::new();
+        for request in requests {
+            for customer in &request.provisional {
+                if self.state.has_customer(customer.id) {
+                    continue;
+                }
+                let environment = request.environment;
+                let stamped_at = self.state.stamp(environment, now);
+                let command = CustomerCommand::Create { customer: customer.id };
+                self.apply(
+                    work,
+                    stamped_at,
+                    &Command::Customer { environment, stamped_at, command },
+                );
+                work.documents.push((customer.id.to_string(), customer.to_json().into()));
+                made.entry(environment).or_default().push(customer.clone());
+            }
+        }
+        for (environment, customers) in made {
+            work.statements.extend(provisional_rows(environment, &customers));
+        }
+    }
+
+    fn request(
+        &mut self,
+        stamp: RowStamp,
+        request: &UsageRequest,
+        request_index: usize,
+        row: &mut OpenRow,
+        outcome: &mut UsageOutcome,
+    ) {
+        let body = request.body.as_str();
+        for incoming in &request.events {
+            if !self.state.has_customer(incoming.customer) {
+                outcome.gone.push(incoming.index);
+                continue;
+            }
+            if !self.dedupe.insert(incoming.identity, stamp.stamped_at) {
+                outcome.duplicates += 1;
+                continue;
+            }
+            outcome.accepted += 1;
+            let time = incoming.time.map_or(stamp.stamped_at, |it| it.min(stamp.stamped_at));
+            let index = row.writer.count();
+            row.writer.push(incoming.customer, time, incoming.raw(body));
+            if index == 0 {
+                self.state.begin_usage(stamp);
+            }
+            let readings = self.readings.of(
+                &self.state,
+                stamp.environment,
+                incoming.quoted_type(body),
+                incoming.data(body),
+            );
+            let usage = UsageEvent { customer: incoming.customer, time, index, readings };
+            let before = row.effects.len();
+            self.state.apply_usage(stamp, usage, &mut row.effects);
+            if row.effects.len() > before {
+                row.places.push((index, request_index, incoming.clone()));
+            }
+        }
+    }
+
+    fn finish_usage_row(
+        &mut self,
+        work: &mut Work,
+        stamp: RowStamp,
+        requests: &[UsageRequest],
+        row: OpenRow,
+    ) {
+        if row.writer.count() == 0 {
+            return;
+        }
+        work.events += u64::from(row.writer.count());
+        self.position = stamp.position;
+        let payload = row.writer.finish();
+        work.rows.push(self.row(stamp.stamped_at, RowKind::Usage, CODEC_LZ4, payload));
+        let raws: Vec<(u32, &str)> = row
+            .places
+            .iter()
+            .filter_map(|(index, request, incoming)| {
+                requests.get(*request).map(|it| (*index, incoming.raw(it.body.as_str())))
+            })
+            .collect();
+        collect(row.effects, stamp.position, &raws, work);
+    }
+
+    /// Applies a row that is on the log already, while recovering.
+    pub(super) fn replay(
+        &mut self,
+        row: &LogRow,
+        identify: &Identify,
+        sealed_position: u64,
+    ) -> Result<u64, Corrupt> {
+        let position = row.position as u64;
+        if position != self.position + 1 {
+            return Err(Corrupt { expected: "the next position of the log" });
+        }
+        let mut effects = Vec::new();
+        let events = match RowKind::from_code(i64::from(row.kind))? {
+            RowKind::Usage => {
+                let usage = usage_row::decode(&row.payload)?;
+                self.replay_usage(position, &usage, identify, sealed_position)?;
+                usage.events.len() as u64
+            }
+            kind @ (RowKind::Control | RowKind::Customer | RowKind::Slice) => {
+                self.readings.forget();
+                let command = Command::decode(kind, &row.payload)?;
+                self.state.apply(position, &command, &mut effects);
+                0
+            }
+        };
+        self.position = position;
+        Ok(events)
+    }
+
+    fn replay_usage(
+        &mut self,
+        position: u64,
+        usage: &UsageRow,
+        identify: &Identify,
+        sealed_position: u64,
+    ) -> Result<(), Corrupt> {
+        let (environment, stamped_at) = (usage.environment, usage.stamped_at);
+        let stamp = RowStamp { position, environment, stamped_at };
+        self.state.begin_usage(stamp);
+        let mut effects = Vec::new();
+        for (index, stored) in usage.events.iter().enumerate() {
+            let event = stored.event()?;
+            if position > sealed_position {
+                let identity = identify.event(stored.customer, &event.source, &event.id);
+                self.dedupe.insert(identity, stamped_at);
+            }
+            let readings =
+                self.readings.of(&self.state, environment, event.event_type_raw, event.data);
+            let (customer, time) = (stored.customer, stored.time);
+            let usage = UsageEvent { customer, time, index: index as u32, readings };
+            self.state.apply_usage(stamp, usage, &mut effects);
+        }
+        Ok(())
+    }
+}
+
+/// A row of usage that is still being filled.
+#[derive(Debug)]
+struct OpenRow {
+    writer: RowWriter,
+    effects: Vec<Effect>,
+    /// Events that had effects: index in the row, request, and the event.
+    places: Vec<(u32, usize, IncomingEvent)>,
+}
+
+/// Turns effects into what must be written about them.
+fn collect(effects: Vec<Effect>, position: u64, raws: &[(u32, &str)], work: &mut Work) {
+    for effect in effects {
+        match effect {
+            Effect::Crossing(crossing) => {
+                let raw = crossing.event.and_then(|event| {
+                    let place = raws.binary_search_by_key(&event, |(index, _)| *index).ok()?;
+                    raws.get(place).map(|(_, raw)| (*raw).to_owned())
+                });
+                work.crossings.push(FoundCrossing { crossing, position, crossed_by: raw });
+            }
+            Effect::Uncounted { reason, .. } => {
+                metrics::counter!(super::UNCOUNTED_EVENTS, "reason" => reason.code()).increment(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! The owner of one partition: takes requests in turn, commits what follows, then answers.
+//!
+//! The loop is serial. It gathers what waits, applies all of it to memory, commits once, answers
+//! everybody. While a commit is under way nothing else is applied, so memory is ahead of the disk by
+//! exactly that batch and nobody can see it. After a commit that failed or whose outcome is unknown
+//! the memory is dropped and rebuilt before the next answer.
+//!
+//! Not here: what applying means (`memory`, `plimsoll-core`).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use plimsoll_core::{command::ControlCommand, limits};
+use plimsoll_store::{Batch, CommitError, Lane, Refusal, control, delivery, log, notification};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    PartitionsOptions, Pause, Read, Request, Resume, Status, UsageError, UsageOutcome,
+    UsageRequest,
+    checkpoint::Checkpointer,
+    documents::Documents,
+    memory::{Memory, Work},
+    notice,
+    recovery::{self, Recovered, RecoveryError},
+};
+use crate::{
+    delivery::dispatcher::Outbound,
+    deps::Deps,
+    ops::port::{ChangeError, CustomerChange, ValueError},
+};
+
+/// How long an idle partition waits before it writes a checkpoint.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
+/// How long to wait before recovering again when the store did not answer.
+const RECOVERY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Owns one partition until it is told to stop.
+pub(super) struct Owner {
+    deps: Deps,
+    options: PartitionsOptions,
+    partition: u32,
+    inbox: mpsc::Receiver<Request>,
+    statuses: Arc<[AtomicU8]>,
+    /// Requests of a batch that was refused for certain: to be taken again.
+    again: Gathered,
+    /// Whether those are to be taken one at a time, to find out which one was refused.
+    isolate: bool,
+}
+
+type UsageReply = oneshot::Sender<Result<UsageOutcome, UsageError>>;
+type ChangeReply = oneshot::Sender<Result<(), ChangeError>>;
+
+/// What one turn of the loop works on.
+#[derive(Default)]
+struct Gathered {
+    usage: Vec<UsageRequest>,
+    usage_replies: Vec<UsageReply>,
+    changes: Vec<(CustomerChange, ChangeReply)>,
+    reads: Vec<Read>,
+    pause: Option<Pause>,
+    events: usize,
+}
+
+/// The parts that are lost together.
+struct Held {
+    memory: Memory,
+    checkpointer: Checkpointer,
+    documents: Documents,
+    missing_control: Vec<(u64, ControlCommand)>,
+}
+
+/// Why a batch is not durable.
+enum Failure {
+    /// Nothing was written, for certain, and why.
+    Refused { statement: &'static str, refusal: Refusal },
+    /// Nothing can be said, or nothing can be written now.
+    Lost { certain: bool, detail: String },
+}
+
+/// Why the serving loop ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stopped,
+    MemoryLost,
+    Broken,
+}
+
+impl Owner {
+    pub(super) fn new(
+        deps: &Deps,
+        options: &PartitionsOptions,
+        partition: u32,
+        inbox: mpsc::Receiver<Request>,
+        statuses: Arc<[AtomicU8]>,
+    ) -> Self {
+        Self {
+            deps: deps.clone(),
+            options: options.clone(),
+            partition,
+            inbox,
+            statuses,
+            again: Gathered::default(),
+            isolate: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.set_status(Status::Recovering);
+            let Some(mut held) = self.recover().await else { break };
+            self.set_status(Status::Running);
+            match self.serve(&mut held).await {
+                End::Stopped => return,
+                End::MemoryLost => {}
+                End::Broken => break,
+            }
+        }
+        self.set_status(if self.deps.tasks.is_stopping() {
+            Status::Recovering
+        } else {
+            Status::Broken
+        });
+        self.refuse_until_stopped().await;
+    }
+
+    fn set_status(&self, status: Status) {
+        if let Some(slot) = self.statuses.get(self.partition as usize) {
+            slot.store(status as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// Rebuilds the memory, however long the store takes to come back; nothing when told to stop,
+    /// or when what is stored cannot be understood.
+    async fn recover(&mut self) -> Option<Held> {
+        let started = self.deps.clock.elapsed();
+        loop {
+            let (store, now) = (&*self.deps.store, self.deps.clock.now());
+            let identify = &self.options.identify;
+            match recovery::recover(store, self.partition, identify, now).await {
+                Ok(Recovered { memory, checkpointer, missing_control }) => {
+                    let duration_ms = (self.deps.clock.elapsed() - started).as_millis() as u64;
+                    tracing::debug!(
+                        partition = self.partition,
+                        position = memory.position,
+                        customers = memory.state.customer_count(),
+                        duration_ms,
+                        "partition recovered"
+                    );
+                    let documents = Documents::default();
+                    return Some(Held { memory, checkpointer, documents, missing_control });
+                }
+                Err(error @ RecoveryError::Read(_)) => {
+                    tracing::warn!(partition = self.partition, %error, "recovery waits for the store");
+                    self.again.fail("the database is away");
+                    if !self.refuse_for(RECOVERY_PAUSE).await {
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(partition = self.partition, %error, "partition cannot recover");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Answers requests with "not now" for a while; false when told to stop.
+    async fn refuse_for(&mut self, pause: Duration) -> bool {
+        let mut pause = self.deps.clock.sleep(pause);
+        let stopping = self.deps.tasks.stopping();
+        tokio::pin!(stopping);
+        loop {
+            tokio::select! {
+                () = &mut pause => return true,
+                () = &mut stopping => return false,
+                request = self.inbox.recv() => match request {
+                    Some(request) => refuse(request),
+                    None => return false,
+                },
+            }
+        }
+    }
+
+    async fn refuse_until_stopped(&mut self) {
+        self.again.fail("the partition has stopped");
+        while self.refuse_for(Duration::from_secs(3600)).await {}
+        self.inbox.close();
+        while let Ok(request) = self.inbox.try_recv() {
+            refuse(request);
+        }
+    }
+
+    async fn serve(&mut self, held: &mut Held) -> End {
+        loop {
+            let Some(mut turn) = self.gather(held).await else {
+                return self.finish(held).await;
+            };
+            let pause = turn.pause.take();
+            let end = self.turn(held, turn).await;
+            if let Some(end) = end {
+                return end;
+            }
+            if let Some(pause) = pause
+                && let Some(end) = self.pause(held, pause).await
+            {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for something to do and takes all that waits, up to a bound; nothing when it is time
+    /// to stop.
+    async fn gather(&mut self, held: &Held) -> Option<Gathered> {
+        if let Some(turn) = self.take_again() {
+            return Some(turn);
+        }
+        let mut turn = Gathered::default();
+        let busy = !held.missing_control.is_empty()
+            || held.memory.state.due_slice().is_some()
+            || held.checkpointer.in_round();
+        if !busy {
+            let idle = self.deps.clock.sleep(IDLE_CHECKPOINT);
+            let behind = held.checkpointer.is_behind(&held.memory);
+            tokio::select! {
+                biased;
+                request = self.inbox.recv() => turn.add(request?),
+                () = self.deps.tasks.stopping() => return None,
+                () = idle, if behind => {}
+            }
+        } else if self.deps.tasks.is_stopping() {
+            return None;
+        }
+        while turn.events < limits::COMMIT_EVENTS && turn.pause.is_none() {
+            match self.inbox.try_recv() {
+                Ok(request) => turn.add(request),
+                Err(_) => break,
+            }
+        }
+        Some(turn)
+    }
+
+    /// What was refused before: all of it, or one request if one of them is to blame.
+    fn take_again(&mut self) -> Option<Gathered> {
+        if self.again.is_empty() {
+            self.isolate = false;
+            return None;
+        }
+        if !self.isolate {
+            return Some(std::mem::take(&mut self.again));
+        }
+        Some(self.again.take_one())
+    }
+
+    /// One turn: apply, commit, answer.
+    async fn turn(&mut self, held: &mut Held, turn: Gathered) -> Option<End> {
+        let now = self.deps.clock.now();
+        let idle = turn.is_empty() && turn.reads.is_empty();
+        let memory = &mut held.memory;
+        let mut work = Work::default();
+        for (seq, command) in std::mem::take(&mut held.missing_control) {
+            memory.control(&mut work, now, seq, command);
+        }
+        for (change, _) in &turn.changes {
+            memory.change(&mut work, now, change);
+        }
+        let outcomes = memory.usage(&mut work, now, &turn.usage);
+        memory.slice(&mut work, now);
+        held.checkpointer.note(work.events);
+        held.checkpointer.begin_if_due(memory, now);
+        if idle && work.rows.is_empty() && held.checkpointer.is_behind(memory) {
+            // Nothing happens: a good time to make the next start short.
+            if !held.checkpointer.in_round() {
+                held.checkpointer.begin(memory, now);
+            }
+        }
+        let outbound = match self.commit(held, work).await {
+            Ok(outbound) => outbound,
+            Err(failure) => return Some(self.not_committed(turn, failure)),
+        };
+        self.options.dispatcher.offer(outbound);
+        answer(held, turn, outcomes, now);
+        held.documents.trim();
+        None
+    }
+
+    /// Commits a turn's work with everything that follows from it.
+    async fn commit(&self, held: &mut Held, work: Work) -> Result<Vec<Outbound>, Failure> {
+        let checkpoint = held.checkpointer.step(&held.memory);
+        if work.rows.is_empty() && work.statements.is_empty() {
+            if !checkpoint.is_empty() {
+                self.execute(Batch::new(Lane::Checkpoint, checkpoint)).await?;
+            }
+            return Ok(Vec::new());
+        }
+        held.documents.put(work.documents);
+        let store = &*self.deps.store;
+        if !work.crossings.is_empty() {
+            let needed = notice::needed_documents(&work.crossings);
+            held.documents
+                .load(store, needed)
+                .await
+                .map_err(|error| Failure::Lost { certain: true, detail: error.to_string() })?;
+        }
+        let catalog = held.memory.state.catalog();
+        let notices = notice::of_crossings(
+            &work.crossings,
+            |it| catalog.feature(it.feature).map_or_else(Vec::new, |it| it.document.to_vec()),
+            &held.documents,
+            &self.options.channels,
+            &*self.deps.random,
+            self.deps.clock.now(),
+        );
+        let mut statements = vec![control::guard(catalog.seq() as i64)];
+        statements.extend(log::append(work.rows));
+        statements.extend(work.statements);
+        statements.extend(notification::insert(notices.notifications));
+        statements.extend(delivery::insert(notices.deliveries));
+        statements.extend(checkpoint);
+        self.execute(Batch::new(Lane::Log, statements)).await?;
+        Ok(notices.outbound)
+    }
+
+    async fn execute(&self, batch: Batch) -> Result<(), Failure> {
+        match self.deps.store.commit(batch).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Refused { statement, refusal }) => {
+                Err(Failure::Refused { statement, refusal })
+            }
+            Err(CommitError::Unavailable { detail }) => {
+                Err(Failure::Lost { certain: true, detail })
+            }
+            Err(CommitError::Unknown { detail }) => Err(Failure::Lost { certain: false, detail }),
+        }
+    }
+
+    /// The memory is ahead of a batch that is not on the disk, or may not be. It cannot be kept.
+    fn not_committed(&mut self, mut turn: Gathered, failure: Failure) -> End {
+        match failure {
+            Failure::Lost { certain, detail } => {
+                tracing::warn!(partition = self.partition, certain, %detail, "commit failed");
+                turn.fail_as(certain, &detail);
+            }
+            Failure::Refused { statement: notification::INSERT, refusal } => {
+                tracing::error!(
+                    partition = self.partition,
+                    %refusal,
+                    "a notification exists already: the partition stops"
+                );
+                turn.fail("the partition has stopped");
+                return End::Broken;
+            }
+            Failure::Refused { statement: statement @ (log::APPEND | control::GUARD), .. } => {
+                // Someone else has written: look at what, then do the same again.
+                tracing::info!(partition = self.partition, statement, "partition was overtaken");
+                self.again.append(turn);
+            }
+            Failure::Refused { statement, refusal } => {
+                tracing::debug!(partition = self.partition, statement, %refusal, "batch refused");
+                if turn.requests() == 1 {
+                    turn.refuse(statement, &refusal);
+                } else {
+                    self.again.append(turn);
+                    self.isolate = true;
+                }
+            }
+        }
+        End::MemoryLost
+    }
+
+    /// Waits while the catalogue changes.
+    async fn pause(&mut self, held: &mut Held, pause: Pause) -> Option<End> {
+        if pause.paused.send(()).is_err() {
+            return None;
+        }
+        match pause.resume.await {
+            Ok(Resume::Unchanged) => None,
+            Ok(Resume::Moved { seq, command }) if seq == held.memory.state.catalog().seq() + 1 => {
+                held.missing_control.push((seq, command));
+                None
+            }
+            Ok(Resume::Moved { .. } | Resume::Unknown) | Err(_) => Some(End::MemoryLost),
+        }
+    }
+
+    /// Takes what still waits, then leaves a checkpoint without a tail behind.
+    async fn finish(&mut self, held: &mut Held) -> End {
+        self.inbox.close();
+        loop {
+            let mut turn = Gathered::default();
+            while let Ok(request) = self.inbox.try_recv() {
+                turn.add(request);
+            }
+            if turn.is_empty() && turn.reads.is_empty() {
+                break;
+            }
+            turn.pause = None;
+            if self.turn(held, turn).await.is_some() {
+                self.again.fail("the partition is stopping");
+                return End::Stopped;
+            }
+        }
+        if held.checkpointer.is_behind(&held.memory) {
+            held.checkpointer.begin(&mut held.memory, self.deps.clock.now());
+        }
+        while held.checkpointer.in_round() {
+            let step = held.checkpointer.step(&held.memory);
+            if self.execute(Batch::new(Lane::Checkpoint, step)).await.is_err() {
+                tracing::warn!(partition = self.partition, "no checkpoint: the next start replays");
+                break;
+            }
+        }
+        End::Stopped
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, request: Request) {
+        match request {
+            Request::Usage(usage, reply) => {
+                self.events += usage.events.len().max(1);
+                self.usage.push(usage);
+                self.usage_replies.push(reply);
+            }
+            Request::Change(change, reply) => {
+                self.events += 1;
+                self.changes.push((change, reply));
+            }
+            Request::Read(read) => self.reads.push(read),
+            Request::Pause(pause) => self.pause = Some(pause),
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        self.usage.extend(other.usage);
+        self.usage_replies.extend(other.usage_replies);
+        self.changes.extend(other.changes);
+        self.reads.extend(other.reads);
+        self.events += other.events;
+    }
+
+    /// Requests that write.
+    fn requests(&self) -> usize {
+        self.usage.len() + self.changes.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.requests() == 0
+    }
+
+    fn take_one(&mut self) -> Self {
+        let mut one = Self::default();
+        if let Some(change) = self.changes.pop() {
+            one.changes.push(change);
+        } else if let (Some(usage), Some(reply)) = (self.usage.pop(), self.usage_replies.pop()) {
+            one.usage.push(usage);
+            one.usage_replies.push(reply);
+        }
+        if self.is_empty() {
+            one.reads = std::mem::take(&mut self.reads);
+        }
+        one
+    }
+
+    /// Nothing of this was written, or it is not known.
+    fn fail_as(&mut self, certain: bool, detail: &str) {
+        for reply in self.usage_replies.drain(..) {
+            drop(reply.send(Err(UsageError::Retry)));
+        }
+        for (_, reply) in self.changes.drain(..) {
+            let detail = detail.to_owned();
+            drop(reply.send(Err(if certain {
+                ChangeError::Unavailable { detail }
+            } else {
+                ChangeError::Unknown { detail }
+            })));
+        }
+        for read in self.reads.drain(..) {
+            read.fail(detail);
+        }
+        *self = Self { pause: self.pause.take(), ..Self::default() };
+    }
+
+    fn fail(&mut self, detail: &str) {
+        self.fail_as(true, detail);
+    }
+
+    /// The one request in here was refused.
+    fn refuse(&mut self, statement: &'static str, refusal: &Refusal) {
+        for reply in self.usage_replies.drain(..) {
+            drop(reply.send(Err(UsageError::Retry)));
+        }
+        for (_, reply) in self.changes.drain(..) {
+            let refusal = refusal.clone();
+            drop(reply.send(Err(ChangeError::Refused { statement, refusal })));
+        }
+        for read in self.reads.drain(..) {
+            read.fail("the partition is being rebuilt");
+        }
+        *self = Self::default();
+    }
+}
+
+impl Read {
+    fn fail(self, detail: &str) {
+        let error = ValueError::Unavailable { detail: detail.to_owned() };
+        // Whoever asked may have gone.
+        match self {
+            Self::Value { reply, .. } => drop(reply.send(Err(error))),
+            Self::LastUsage { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// Answers everybody, now that what they see is durable.
+fn answer(
+    held: &Held,
+    turn: Gathered,
+    outcomes: Vec<UsageOutcome>,
+    now: plimsoll_core::time::Timestamp,
+) {
+    for (reply, outcome) in turn.usage_replies.into_iter().zip(outcomes) {
+        drop(reply.send(Ok(outcome)));
+    }
+    for (_, reply) in turn.changes {
+        drop(reply.send(Ok(())));
+    }
+    let state = &held.memory.state;
+    for read in turn.reads {
+        match read {
+            Read::Value { customer, entitlement, reply } => {
+                drop(reply.send(Ok(state.value(customer, entitlement, now))));
+            }
+            Read::LastUsage { customer, reply } => {
+                drop(reply.send(Ok(state.last_usage_at(customer))));
+            }
+        }
+    }
+}
+
+fn refuse(request: Request) {
+    let mut turn = Gathered::default();
+    turn.add(request);
+    turn.fail("the partition is recovering");
+}

@@ -1,0 +1,162 @@
+//! Rebuilds a partition's memory from its checkpoint and the log after it.
+
+use plimsoll_core::{
+    codec::{CORE_VERSION, Corrupt},
+    command::ControlCommand,
+    state::State,
+    time::Timestamp,
+};
+use plimsoll_store::{ReadError, Store, checkpoint, control, dedupe, log};
+
+use super::{
+    checkpoint::{Checkpointer, HEAD},
+    dedupe::Dedupe,
+    memory::Memory,
+};
+use crate::ingest::Identify;
+
+/// Bytes that one read of the store brings at the most.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Changes of the catalogue that one read of the store brings.
+const PAGE_CHANGES: u32 = 1_000;
+
+/// Why a partition could not be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoveryError {
+    /// The store cannot be read now.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What is stored cannot be understood. Waiting does not help.
+    #[error("partition {partition}, {place}: {source}")]
+    Corrupt {
+        /// Which partition.
+        partition: u32,
+        /// Where.
+        place: String,
+        /// What is wrong.
+        source: Corrupt,
+    },
+    /// A newer program wrote it. Waiting does not help.
+    #[error("partition {partition} was written by core version {found}, newer than this program")]
+    Newer {
+        /// Which partition.
+        partition: u32,
+        /// The version that was found.
+        found: u32,
+    },
+}
+
+/// A partition as it was, ready to go on.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) memory: Memory,
+    pub(super) checkpointer: Checkpointer,
+    /// Changes of the catalogue that its log does not have yet, in order.
+    pub(super) missing_control: Vec<(u64, ControlCommand)>,
+}
+
+/// Reads checkpoint, identities and log of one partition.
+pub(super) async fn recover(
+    store: &dyn Store,
+    partition: u32,
+    identify: &Identify,
+    now: Timestamp,
+) -> Result<Recovered, RecoveryError> {
+    let (state, head_position) = load_state(store, partition).await?;
+    let (identities, next_segment) = load_dedupe(store, partition, now).await?;
+    let mut memory = Memory::new(partition, state, identities, head_position);
+    let mut replayed = 0;
+    loop {
+        let rows = log::read(store, partition, memory.position as i64, PAGE_BYTES).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            check_version(partition, row.core_version)?;
+            replayed += memory.replay(&row, identify, head_position).map_err(|source| {
+                let place = format!("log position {}", row.position);
+                RecoveryError::Corrupt { partition, place, source }
+            })?;
+        }
+    }
+    memory.state.finish_replay();
+    let missing_control = load_control(store, partition, memory.state.catalog().seq()).await?;
+    let checkpointer = Checkpointer::new(head_position, replayed, next_segment);
+    Ok(Recovered { memory, checkpointer, missing_control })
+}
+
+async fn load_state(store: &dyn Store, partition: u32) -> Result<(State, u64), RecoveryError> {
+    let mut head = None;
+    let mut slices = Vec::new();
+    let mut after = None;
+    loop {
+        let page = checkpoint::read(store, partition, after, PAGE_BYTES).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.slice);
+        for row in page {
+            check_version(partition, row.core_version)?;
+            if row.slice == HEAD {
+                head = Some(row);
+            } else {
+                slices.push(row);
+            }
+        }
+    }
+    // Slices without a head are of a first round that did not end: the log has it all.
+    let Some(head) = head else { return Ok((State::new(), 0)) };
+    let borrowed: Vec<(usize, u64, &[u8])> = slices
+        .iter()
+        .map(|it| (it.slice as usize - 1, it.position as u64, &it.payload[..]))
+        .collect();
+    let state = State::restore(&head.payload, &borrowed).map_err(|source| {
+        RecoveryError::Corrupt { partition, place: "its checkpoint".to_owned(), source }
+    })?;
+    Ok((state, head.position as u64))
+}
+
+async fn load_dedupe(
+    store: &dyn Store,
+    partition: u32,
+    now: Timestamp,
+) -> Result<(Dedupe, i64), RecoveryError> {
+    let mut identities = Dedupe::default();
+    let mut after = None;
+    loop {
+        let page = dedupe::read(store, partition, after, PAGE_BYTES).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.segment);
+        for row in page {
+            if now.ms_since(row.sealed_at) <= plimsoll_core::limits::DEDUPE_WINDOW_MS {
+                identities.load(&row.hashes, row.sealed_at);
+            }
+        }
+    }
+    Ok((identities, after.map_or(0, |it| it + 1)))
+}
+
+async fn load_control(
+    store: &dyn Store,
+    partition: u32,
+    mut seq: u64,
+) -> Result<Vec<(u64, ControlCommand)>, RecoveryError> {
+    let mut missing = Vec::new();
+    loop {
+        let rows = control::since(store, seq as i64, PAGE_CHANGES).await?;
+        let Some(last) = rows.last() else { return Ok(missing) };
+        seq = last.seq as u64;
+        for row in rows {
+            let command = ControlCommand::decode(&row.command).map_err(|source| {
+                let place = format!("control sequence {}", row.seq);
+                RecoveryError::Corrupt { partition, place, source }
+            })?;
+            missing.push((row.seq as u64, command));
+        }
+    }
+}
+
+fn check_version(partition: u32, found: u32) -> Result<(), RecoveryError> {
+    if i64::from(found) > CORE_VERSION {
+        return Err(RecoveryError::Newer { partition, found });
+    }
+    Ok(())
+}
