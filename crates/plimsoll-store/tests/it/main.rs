@@ -56,6 +56,7 @@ contract! {
     tables::dedupe_segments_come_and_go,
     tables::resources_live_by_version_and_key,
     tables::resources_are_listed_in_pages,
+    tables::a_resource_that_is_named_is_not_deleted,
     tables::subjects_belong_to_one_customer,
     tables::answers_are_kept_by_idempotency_key,
     tables::the_audit_trail_is_listed_newest_first,

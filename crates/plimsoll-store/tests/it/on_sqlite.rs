@@ -1,7 +1,9 @@
 //! What only SQLite can show: the directory, the lanes of the one writer, the disk.
 
 use futures_util::future::{join, join_all};
-use plimsoll_store::{Batch, CommitError, Lane, OpenError, SqliteStore, Statement, log, meta};
+use plimsoll_store::{
+    Batch, CommitError, Lane, OpenError, SqliteStore, Statement, backup, log, meta,
+};
 
 use crate::{
     sample::{commit, log_row, try_commit},
@@ -17,6 +19,25 @@ async fn a_directory_is_opened_once() {
     commit(&*store, [meta::insert("a", "1")]).await;
     store.close().await;
     world.open().await.close().await;
+}
+
+/// `plimsoll backup` is a process of its own beside the one that serves.
+#[tokio::test]
+async fn a_directory_is_backed_up_while_it_is_open() {
+    let world = World::sqlite();
+    let store = world.open().await;
+    commit(&*store, [meta::insert("a", "1")]).await;
+    let file = world.path().join("backup");
+    SqliteStore::back_up(&world.data_directory(), &file).await.unwrap();
+    commit(&*store, [meta::insert("b", "1")]).await;
+    store.close().await;
+
+    let target = World::sqlite();
+    let restored = target.open().await;
+    backup::restore(&*restored, &file).await.unwrap();
+    assert_eq!(meta::get(&*restored, "a").await, Ok(Some("1".to_owned())));
+    assert_eq!(meta::get(&*restored, "b").await, Ok(None));
+    restored.close().await;
 }
 
 #[tokio::test]

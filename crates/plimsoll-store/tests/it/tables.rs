@@ -222,6 +222,44 @@ pub(crate) async fn resources_are_listed_in_pages(world: &World) {
     store.close().await;
 }
 
+/// The pattern of references: who names holds, who deletes asks whether it is named.
+pub(crate) async fn a_resource_that_is_named_is_not_deleted(world: &World) {
+    let store = world.open().await;
+    let feature = resource("fea_1", "feature", Some("tokens"));
+    commit(&*store, resource::insert(vec![feature, resource("fea_2", "feature", None)])).await;
+    let part = |id: &str| ResourceRow {
+        parent: Some("cus_1".to_owned()),
+        ..resource(id, "entitlement", Some("fea_1"))
+    };
+    let mut naming = vec![resource::hold("fea_1")];
+    naming.extend(resource::insert(vec![part("ent_1")]));
+    commit(&*store, naming).await;
+    let held = resource::get(&*store, "fea_1").await.unwrap().unwrap();
+    assert_eq!(held.version, 1, "holding changes nothing");
+
+    let named = || resource::is_named(&*store, environment(1), "entitlement", "fea_1");
+    let deleting = || {
+        let unnamed = resource::unnamed(environment(1), "entitlement", "fea_1");
+        try_commit(&*store, [resource::delete("fea_1", 1, at(5)), unnamed])
+    };
+    assert_eq!(named().await, Ok(true));
+    let refused = deleting().await;
+    let Err(CommitError::Refused { statement, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(statement, resource::UNNAMED);
+    commit(&*store, [resource::delete("ent_1", 1, at(5))]).await;
+    assert_eq!(named().await, Ok(false));
+    deleting().await.unwrap();
+
+    let refused = try_commit(&*store, [resource::hold("fea_1")]).await;
+    let Err(CommitError::Refused { statement, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(statement, resource::HOLD);
+    let deleted = async |kind, after| resource::deleted_ids(&*store, kind, after, 9).await.unwrap();
+    assert_eq!(deleted("feature", None).await, ["fea_1"]);
+    assert_eq!(deleted("feature", Some("fea_1")).await, [""; 0]);
+    assert_eq!(deleted("entitlement", None).await, ["ent_1"]);
+    store.close().await;
+}
+
 pub(crate) async fn subjects_belong_to_one_customer(world: &World) {
     let store = world.open().await;
     let row = |environment_n, subject: &str, customer_n| SubjectRow {
