@@ -1,0 +1,18 @@
+//! Tests of the whole program: the real binary as a process, HTTP from outside, a real receiver.
+//!
+//! Everything here is blocking and uses the standard library only, so that nothing is shared with
+//! the program under test, least of all its runtime.
+
+mod backup;
+mod database;
+mod demo;
+mod http;
+mod ledger;
+mod process;
+mod receiver;
+mod saas;
+mod settings;
+mod start;
+mod torture;
+mod wait;
+mod webhooks;
