@@ -58,7 +58,9 @@ impl Ops {
         self.inner.deps.tasks.spawn(async move {
             let result = inner.partitions.change(change).await;
             if result.is_ok() {
-                effects.into_iter().for_each(|it| it(&inner));
+                for effect in effects {
+                    effect(&inner);
+                }
             }
             drop(token);
             // Nobody may be waiting any more.

@@ -100,7 +100,11 @@ impl Ops {
         self.inner.deps.tasks.spawn(async move {
             let result = inner.partitions.control(command, statements).await;
             match &result {
-                Ok(()) => effects.into_iter().for_each(|it| it(&inner)),
+                Ok(()) => {
+                    for effect in effects {
+                        effect(&inner);
+                    }
+                }
                 Err(ChangeError::Unknown { .. }) => turn.behind = true,
                 Err(_) => {}
             }

@@ -71,6 +71,7 @@ pub mod as_text_or_null {
     use super::{Deserialize, Deserializer, Error, FromStr, Serializer, fmt, parse};
 
     /// Writes `value` as a string, or null.
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub fn serialize<T: fmt::Display, S: Serializer>(
         value: &Option<T>,
         serializer: S,

@@ -75,16 +75,13 @@ impl Ops {
         };
         let mut draft = self.draft(context);
         let mut commands = Vec::new();
-        match &before {
-            Some(Versioned { version, document: before }) => {
-                draft.update(*version, &customer, customer.key.as_deref());
-                draft.audit("customer.take_over", Some(before), Some(&customer));
-            }
-            None => {
-                draft.insert(&customer, customer.key.as_deref());
-                draft.audit("customer.create", None, Some(&customer));
-                commands.push(CustomerCommand::Create { customer: id });
-            }
+        if let Some(Versioned { version, document: before }) = &before {
+            draft.update(*version, &customer, customer.key.as_deref());
+            draft.audit("customer.take_over", Some(before), Some(&customer));
+        } else {
+            draft.insert(&customer, customer.key.as_deref());
+            draft.audit("customer.create", None, Some(&customer));
+            commands.push(CustomerCommand::Create { customer: id });
         }
         let left = holders.left;
         for (subject, of) in &left {

@@ -139,8 +139,12 @@ impl Ops {
             effects: vec![Box::new(move |ops| {
                 reservation.confirm();
                 let index = ops.catalogue.subjects();
-                moved.iter().for_each(|it| index.put(environment, it, id));
-                removed.iter().for_each(|it| index.remove(environment, it, id));
+                for subject in &moved {
+                    index.put(environment, subject, id);
+                }
+                for subject in &removed {
+                    index.remove(environment, subject, id);
+                }
             })],
             answer: Answer::changed(after),
         };
@@ -207,7 +211,9 @@ impl Ops {
             documents: Vec::new(),
             effects: vec![Box::new(move |ops| {
                 let index = ops.catalogue.subjects();
-                subjects.iter().for_each(|it| index.put_deleted(environment, it, id));
+                for subject in &subjects {
+                    index.put_deleted(environment, subject, id);
+                }
             })],
             answer: Answer::deleted(),
         };

@@ -149,7 +149,7 @@ fn put<T>(
 ) -> ControlPlan<T> {
     plan.command(ControlCommand::PutRule(document.to_core(environment)))
         .view(environment, move |it| {
-            Arc::make_mut(&mut it.rules).put(Versioned { version, document })
+            Arc::make_mut(&mut it.rules).put(Versioned { version, document });
         })
 }
 
