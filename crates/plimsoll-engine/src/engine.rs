@@ -17,7 +17,7 @@ use crate::{
     },
     deps::Deps,
     ingest::{Identify, Ingest},
-    ops::{Ops, OpsParts},
+    ops::{Ops, OpsParts, channel::register},
     partition::{Partitions, PartitionsOptions},
     vault::Vault,
 };
@@ -80,6 +80,8 @@ impl Engine {
         let made = prepare(&deps, options.partitions).await?;
         let catalogue = Catalogue::load(&*deps.store).await?;
         let channels = ChannelRegistry::new();
+        // Before the dispatcher starts: what is open for a channel that it does not know fails.
+        register(&catalogue, &channels, &options.vault);
         let client = Client::new(ClientOptions {
             allow: options.allow.clone(),
             extra_roots: Vec::new(),
@@ -119,8 +121,13 @@ impl Engine {
 
     /// Takes what waits, leaves checkpoints behind, lets go of the store.
     pub async fn stop(&self) {
-        self.deps.tasks.stop().await;
+        self.stop_without_store().await;
         self.deps.store.close().await;
+    }
+
+    /// As [`Engine::stop`], but others may go on with the store.
+    pub async fn stop_without_store(&self) {
+        self.deps.tasks.stop().await;
     }
 }
 

@@ -95,7 +95,8 @@ pub struct OpsParts {
     pub partitions: Arc<dyn PartitionPort>,
     /// Takes deliveries that are made by hand.
     pub redelivery: Arc<dyn RedeliveryPort>,
-    /// The channels, as the dispatcher sees them. Filled here.
+    /// The channels, as the dispatcher sees them. Filled by [`channel::register`], kept up to date
+    /// here.
     pub channels: ChannelRegistry,
     /// Seals secrets.
     pub vault: Arc<Vault>,
@@ -186,7 +187,7 @@ impl Context {
 }
 
 impl Ops {
-    /// A control plane over what `parts` hold. Hands every channel to the dispatcher's registry.
+    /// A control plane over what `parts` hold.
     pub fn start(deps: Deps, parts: OpsParts) -> Self {
         let inner = Arc::new(Inner {
             deps,
@@ -199,7 +200,6 @@ impl Ops {
             control: Arc::default(),
             in_flight: Arc::default(),
         });
-        channel::register(&inner.catalogue, &inner.channels, &inner.vault);
         idempotency::forget_old_answers(&inner);
         Self { inner }
     }

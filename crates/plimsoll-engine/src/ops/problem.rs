@@ -151,7 +151,6 @@ problem_codes! {
     EntitlementExists = "entitlement_exists", 409, "The customer is entitled to the feature already";
     EntitlementTypeMismatch =
         "entitlement_type_mismatch", 422, "The entitlement's type is not its feature's";
-    InvalidUsagePeriod = "invalid_usage_period", 422, "The usage period is not one";
 
     // Channels.
     ChannelTypeNotAvailable =
@@ -189,8 +188,18 @@ problem_codes! {
     // Keys and environments.
     LastAdminKey = "last_admin_key", 409, "The environment would have no admin key left";
 
-    // Usage.
+    // Usage. All but the first and the last stand in the list of what was rejected.
     EventMalformed = "event_malformed", 422, "The event is not a CloudEvent";
+    EventNotAnObject = "event_not_an_object", 422, "The event is not a JSON object";
+    SpecversionUnsupported = "specversion_unsupported", 422, "The event is not CloudEvents 1.0";
+    AttributeMissing = "attribute_missing", 422, "The event lacks an attribute";
+    AttributeNotAString = "attribute_not_a_string", 422, "An attribute of the event is no string";
+    AttributeLength = "attribute_length", 422, "An attribute of the event is empty or too long";
+    AttributeControlCharacter =
+        "attribute_control_character", 422, "An attribute of the event holds a control character";
+    AttributeRepeated = "attribute_repeated", 422, "An attribute of the event is given twice";
+    InvalidText = "invalid_text", 422, "The event holds a text that is none";
+    DataBase64Unsupported = "data_base64_unsupported", 422, "The event carries its data as base64";
     EventTooLarge = "event_too_large", 422, "The event is too large";
     EventTimeInvalid = "event_time_invalid", 422, "The event's time is not RFC 3339";
     EventTimeTooOld = "event_time_too_old", 422, "The event is older than the dedupe window";
