@@ -134,7 +134,7 @@ impl Store for SqliteStore {
     }
 
     fn healthy(&self) -> bool {
-        self.lanes.healthy()
+        self.lanes.is_open()
     }
 }
 

@@ -37,8 +37,9 @@ pub trait Store: Send + Sync + Debug {
     /// `Unavailable`. Calling it twice is harmless.
     async fn close(&self);
 
-    /// Whether the last thing asked of the database worked. It costs nothing and asks nothing;
-    /// [`meta::ping`](crate::meta::ping) asks.
+    /// Whether the store works, as far as is known without asking: SQLite's writer runs;
+    /// PostgreSQL answered when it was last asked. A full disk is not ill health, it passes.
+    /// [`meta::ping`](crate::meta::ping) asks, and so brings the answer up to date.
     fn healthy(&self) -> bool;
 }
 

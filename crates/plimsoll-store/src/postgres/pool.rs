@@ -108,7 +108,7 @@ impl Pool {
     }
 
     pub(super) fn healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
+        self.healthy.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_healthy(&self, healthy: bool) {

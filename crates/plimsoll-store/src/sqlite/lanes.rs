@@ -9,10 +9,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Condvar, Mutex, MutexGuard},
 };
 
 use tokio::sync::oneshot;
@@ -46,11 +43,10 @@ pub(super) struct Waiting {
 }
 
 /// The queue in front of the writer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Lanes {
     state: Mutex<State>,
     changed: Condvar,
-    healthy: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +55,6 @@ struct State {
     waiting: usize,
     passed_over: u32,
     closed: bool,
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), healthy: AtomicBool::new(true) }
-    }
 }
 
 impl Lanes {
@@ -111,15 +101,11 @@ impl Lanes {
         let mut state = self.state();
         state.closed = true;
         state.lanes = Default::default();
-        self.set_healthy(false);
     }
 
-    pub(super) fn healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_healthy(&self, healthy: bool) {
-        self.healthy.store(healthy, Ordering::Relaxed);
+    /// Whether batches are taken.
+    pub(super) fn is_open(&self) -> bool {
+        !self.state().closed
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -102,7 +102,7 @@ impl Thread {
                 batches.iter().map(|it| self.commit_alone(it)).collect()
             }
             Err(aborted) => {
-                let error = self.note(aborted);
+                let error = Self::note(aborted);
                 group.iter().map(|_| Err(error.clone())).collect()
             }
         };
@@ -115,12 +115,11 @@ impl Thread {
     fn commit_alone(&mut self, batch: &Batch) -> Answer {
         match self.commit(&[batch]) {
             Ok(mut answers) => answers.pop().expect("one batch has one answer"),
-            Err(aborted) => Err(self.note(aborted)),
+            Err(aborted) => Err(Self::note(aborted)),
         }
     }
 
-    fn note(&self, aborted: Aborted) -> CommitError {
-        self.lanes.set_healthy(false);
+    fn note(aborted: Aborted) -> CommitError {
         let (Aborted::Certainly(detail) | Aborted::Perhaps(detail)) = &aborted;
         tracing::error!(detail, "the store could not commit");
         match aborted {
@@ -132,9 +131,8 @@ impl Thread {
     /// Commits batches in one transaction. Some may be refused; if all are, nothing is written.
     fn commit(&mut self, batches: &[&Batch]) -> Result<Vec<Answer>, Aborted> {
         let result = self.try_commit(batches);
-        match &result {
-            Ok(_) => self.lanes.set_healthy(true),
-            Err(_) => self.recover(),
+        if result.is_err() {
+            self.recover();
         }
         result
     }

@@ -200,6 +200,7 @@ pub(crate) async fn a_closed_store_answers_unavailable(world: &World) {
     assert!(store.healthy());
     store.close().await;
     store.close().await;
+    assert!(!store.healthy());
     let refused = try_commit(&*store, [meta::insert("b", "1")]).await;
     assert!(matches!(refused, Err(CommitError::Unavailable { .. })), "{refused:?}");
     let refused = meta::ping(&*store).await;
