@@ -21,8 +21,8 @@ pub struct InvalidTimestamp;
 impl Timestamp {
     /// 0001-01-01T00:00:00Z.
     pub const MIN: Self = Self(-62_135_596_800_000);
-    /// 9999-12-31T23:59:59.999Z minus a day, so that every offset stays printable.
-    pub const MAX: Self = Self(253_402_214_399_999);
+    /// 9999-12-30T21:59:59.999Z: the last day is left out, so that every offset stays printable.
+    pub const MAX: Self = Self(253_402_207_199_999);
 
     /// The time this many milliseconds after the epoch, clamped to the supported range.
     pub const fn from_ms(ms: i64) -> Self {
@@ -129,5 +129,7 @@ mod tests {
     fn arithmetic_stays_in_range() {
         assert_eq!(Timestamp::MAX.plus_ms(i64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.plus_ms(i64::MIN), Timestamp::MIN);
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T21:59:59.999Z");
+        assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
     }
 }

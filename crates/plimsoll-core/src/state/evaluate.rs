@@ -336,8 +336,7 @@ impl<'a> Evaluation<'a> {
             value: metered.value(),
             cause: what.cause,
             at: self.at,
-            // Only usage is caused by an event; what the event merely found due is not.
-            event: self.event.filter(|_| what.cause == Cause::Usage),
+            event: self.event,
             suppression: what.suppression,
         }))
     }

@@ -177,6 +177,41 @@ fn a_deleted_customer_counts_nothing_and_disturbs_nobody() {
 }
 
 #[test]
+fn a_slice_cut_before_a_rule_was_made_does_not_end_its_sweep() {
+    check(
+        "
+        entitle acme tokens 100     => 0/100
+        entitle bold tokens 100     => 0/100
+        use acme 50                 => 50/100
+        use bold 50                 => 50/100
+        lazily rule low 50%
+        slice 0 1                   => acme low:50% crossed (rule_created)
+        lazily rule mid 40%
+        slice 1 2                   => bold mid:40% crossed (rule_created); \
+            bold low:50% crossed (rule_created)
+        sweep                       => acme mid:40% crossed (rule_created)
+        slice 0 4000000000
+        ",
+    );
+}
+
+#[test]
+fn a_customer_made_twice_is_one_customer() {
+    check(
+        "
+        entitle acme tokens 100     => 0/100
+        use acme 50                 => 50/100
+        create acme
+        entitle bold tokens 100     => 0/100
+        delete acme
+        create acme
+        use acme 50                 => no value
+        rule low left:100           => bold low:left:100 crossed (rule_created)
+        ",
+    );
+}
+
+#[test]
 fn whatever_touches_a_customer_brings_it_up_to_date_first() {
     check(
         "

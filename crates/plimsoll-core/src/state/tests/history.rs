@@ -28,24 +28,33 @@ use crate::{
     time::Timestamp,
 };
 
-/// Customers 0 to 4 and features 0 to 2 are of one environment, the rest of another.
-const CUSTOMERS: usize = 7;
+/// The first so many customers, features and rules are of one environment, the last of another.
+const CUSTOMERS: usize = 4;
 const FEATURES: usize = 4;
-const RULES: usize = 4;
-const LINES: [(LineKind, i64); 13] = [
-    (LineKind::UsagePercentage, 10),
-    (LineKind::UsagePercentage, 50),
-    (LineKind::UsagePercentage, 80),
-    (LineKind::UsagePercentage, 100),
-    (LineKind::UsagePercentage, 150),
-    (LineKind::UsageValue, 5),
-    (LineKind::UsageValue, 40),
-    (LineKind::UsageValue, 80),
-    (LineKind::BalanceValue, 0),
-    (LineKind::BalanceValue, 10),
-    (LineKind::BalanceValue, 50),
-    (LineKind::BalanceValue, 100),
-    (LineKind::Limit, 100),
+const RULES: usize = 3;
+/// The lines that each rule chooses from: edits keep most of them.
+const LINES: [[(LineKind, i64); 5]; RULES] = [
+    [
+        (LineKind::UsagePercentage, 50),
+        (LineKind::UsagePercentage, 80),
+        (LineKind::UsageValue, 80),
+        (LineKind::BalanceValue, 50),
+        (LineKind::BalanceValue, 100),
+    ],
+    [
+        (LineKind::UsagePercentage, 10),
+        (LineKind::Limit, 100),
+        (LineKind::UsageValue, 40),
+        (LineKind::UsagePercentage, 100),
+        (LineKind::BalanceValue, 10),
+    ],
+    [
+        (LineKind::UsagePercentage, 80),
+        (LineKind::UsagePercentage, 150),
+        (LineKind::UsageValue, 5),
+        (LineKind::BalanceValue, 0),
+        (LineKind::BalanceValue, 20),
+    ],
 ];
 const HOUR_MS: i64 = 3_600_000;
 /// Slots in a slice of these checkpoints, so that a handful of customers fill several.
@@ -128,7 +137,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         |most: usize| prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(0..most, 1..3)];
     let mostly_not = || prop::bool::weighted(0.25);
     (
-        prop::collection::btree_set(0..LINES.len(), 1..6),
+        prop::collection::vec(prop::bool::weighted(0.75), LINES[0].len()),
         some(FEATURES),
         some(CUSTOMERS),
         prop::sample::select(vec![0, 0, 5, 30]),
@@ -136,7 +145,8 @@ fn draft() -> impl Strategy<Value = Draft> {
     )
         .prop_map(|(lines, features, customers, hysteresis, flags)| {
             let (highest, resolved, quiet, disabled) = flags;
-            let lines = lines.into_iter().collect();
+            let chosen = lines.iter().enumerate().filter(|(_, it)| **it);
+            let lines = chosen.map(|(index, _)| index).collect();
             Draft { lines, features, customers, hysteresis, highest, resolved, quiet, disabled }
         })
 }
@@ -181,13 +191,13 @@ impl World {
         for feature in 0..FEATURES {
             world.control(ControlCommand::PutMeter(Meter {
                 id: meter_of(feature),
-                environment: environment_of(feature, 3),
+                environment: environment_of(feature, FEATURES),
                 event_type: format!("type{feature}").into(),
                 aggregation: Aggregation::Count,
             }));
             world.control(ControlCommand::PutFeature(Feature {
                 id: feature_id(feature),
-                environment: environment_of(feature, 3),
+                environment: environment_of(feature, FEATURES),
                 kind: FeatureKind::Metered { meter: meter_of(feature) },
                 document: Arc::from(&b"feature"[..]),
             }));
@@ -206,7 +216,7 @@ impl World {
     }
 
     fn change(&mut self, customer: usize, command: CustomerCommand) {
-        let (environment, stamped_at) = (environment_of(customer, 5), self.clock);
+        let (environment, stamped_at) = (environment_of(customer, CUSTOMERS), self.clock);
         self.rows.push(Row::Command(Command::Customer { environment, stamped_at, command }));
     }
 
@@ -258,10 +268,10 @@ impl World {
         let event = Event {
             customer: self.customer(customer),
             time: self.clock.plus_ms(-ago_ms),
-            meter: meter_of(if customer < 5 { meter } else { 3 }),
+            meter: meter_of(if customer + 1 < CUSTOMERS { meter * 2 } else { 3 }),
             amount: Quantity::from_parts(i128::from(hundredths), 2).unwrap(),
         };
-        let own = environment_of(customer, 5);
+        let own = environment_of(customer, CUSTOMERS);
         match self.rows.last_mut() {
             Some(Row::Usage { environment, stamped_at, events })
                 if *environment == own
@@ -278,7 +288,7 @@ impl World {
     }
 
     fn entitle(&mut self, customer: usize, feature: usize, limit: Option<i64>, period: usize) {
-        if (customer < 5) != (feature < 3) {
+        if environment_of(customer, CUSTOMERS) != environment_of(feature, FEATURES) {
             return;
         }
         let owner = self.customer(customer);
@@ -300,7 +310,7 @@ impl World {
         let known = self.rules.get(&index).cloned();
         let fresh = RuleId::from_parts(0, self.mint());
         let mut lines = Vec::new();
-        for (kind, value) in draft.lines.iter().map(|it| LINES[*it]) {
+        for (kind, value) in draft.lines.iter().map(|it| LINES[index][*it]) {
             let value = Quantity::from_integer(value);
             let standing = known.iter().flat_map(|it| &it.lines);
             let kept = standing.into_iter().find(|it| (it.kind, it.value) == (kind, value));
@@ -310,7 +320,7 @@ impl World {
         let customers = draft.customers.iter().filter_map(|it| self.customers.get(it).copied());
         let rule = Rule {
             id: known.map_or(fresh, |it| it.id),
-            environment: environment_of(index, 3),
+            environment: environment_of(index, RULES),
             kind: RuleKind::BalanceThreshold,
             features: draft.features.iter().map(|it| feature_id(*it)).collect(),
             customers: customers.collect(),
@@ -331,16 +341,16 @@ impl World {
         let from = if self.swept >= self.slots { 0 } else { self.swept };
         let to = from + customers;
         self.swept = to;
-        for environment in [environment_of(0, 5), environment_of(5, 5)] {
+        for environment in [environment_of(0, RULES), environment_of(RULES - 1, RULES)] {
             let stamped_at = self.clock;
             self.rows.push(Row::Command(Command::Slice { environment, stamped_at, from, to }));
         }
     }
 }
 
-/// The environment of the thing with this index, where `first` of them are in the first one.
-fn environment_of(index: usize, first: usize) -> EnvironmentId {
-    EnvironmentId::from_parts(0, if index < first { 1 } else { 2 })
+/// The environment of the thing with this index among `count`.
+fn environment_of(index: usize, count: usize) -> EnvironmentId {
+    EnvironmentId::from_parts(0, if index + 1 < count { 1 } else { 2 })
 }
 
 fn feature_id(feature: usize) -> FeatureId {

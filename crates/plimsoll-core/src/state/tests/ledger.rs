@@ -123,6 +123,10 @@ impl Ledger {
                 (Some(self.values(customer)), effects)
             }
             ["revoke", customer, feature] => (None, self.revoke(customer, feature)),
+            ["create", customer] => {
+                let customer = self.customers[*customer];
+                (None, self.customer_command(CustomerCommand::Create { customer }))
+            }
             ["delete", customer] => {
                 let customer = self.customers[*customer];
                 (None, self.customer_command(CustomerCommand::Delete { customer }))
@@ -131,6 +135,9 @@ impl Ledger {
             ["lazily", "rule", name, words @ ..] => (None, self.put_rule(name, words, false)),
             ["unrule", name] => (None, self.delete_rule(name)),
             ["sweep"] => (None, self.sweep()),
+            ["slice", from, to] => {
+                (None, self.slice(ENVIRONMENT, from.parse().unwrap(), to.parse().unwrap()))
+            }
             ["use", customer, amount, options @ ..] => {
                 let effects = self.usage(customer, amount, options);
                 (Some(self.values(customer)), effects)
@@ -203,11 +210,14 @@ impl Ledger {
     fn sweep(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         while let Some(due) = self.state.due_slice() {
-            let (environment, stamped_at) = (due.environment, self.clock);
-            let (from, to) = (due.from, due.to);
-            effects.extend(self.apply(&Command::Slice { environment, stamped_at, from, to }));
+            effects.extend(self.slice(due.environment, due.from, due.to));
         }
         effects
+    }
+
+    fn slice(&mut self, environment: EnvironmentId, from: u32, to: u32) -> Vec<Effect> {
+        let stamped_at = self.clock;
+        self.apply(&Command::Slice { environment, stamped_at, from, to })
     }
 
     fn put_feature(&mut self, name: &str, meter: Option<&str>) -> Vec<Effect> {
