@@ -240,7 +240,8 @@ mod tests {
         assert_eq!(texts.len(), ProblemCode::ALL.len());
         for code in ProblemCode::ALL {
             let text = code.as_str();
-            assert!(text.bytes().all(|it| it.is_ascii_lowercase() || it == b'_'), "{text}");
+            let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_';
+            assert!(text.bytes().all(plain), "{text}");
             assert!((400..=503).contains(&code.status()), "{text}");
         }
     }
