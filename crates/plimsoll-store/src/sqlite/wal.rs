@@ -3,7 +3,8 @@
 //! SQLite would move pages from the WAL into the file inside some commit. Here a thread of its own
 //! does that beside the writer. Under steady load it never sees the end of the WAL, which can be
 //! begun anew only when all of it was moved; so when the thread has moved the bulk, the writer
-//! moves the small rest between two commits.
+//! moves the small rest between two commits. When commits are faster than the disk, the writer
+//! waits for the thread.
 //!
 //! Not here: durability. A commit is durable when the WAL is synced, moved or not.
 
@@ -13,6 +14,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -21,6 +23,10 @@ use crate::sqlite::{connection, directory::Directory};
 
 /// Pages in the WAL at which the thread begins to move them: 32 MiB.
 const MOVE_PAGES: u32 = 4 * 1024;
+/// Pages in the WAL at which the writer waits for the thread: 128 MiB.
+const WAIT_PAGES: u32 = 4 * MOVE_PAGES;
+/// How long the writer waits at the most.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// How long the WAL is, and what is to be done about it. Shared by writer and thread.
 #[derive(Debug, Default)]
@@ -63,7 +69,12 @@ impl Gauge {
     /// Called by the writer after each commit, when it is not in a transaction.
     pub(super) fn after_commit(&self, connection: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
-        if self.finish.swap(false, Ordering::AcqRel) {
+        let next_at = self.next_at.load(Ordering::Relaxed);
+        let overdue = pages >= WAIT_PAGES.max(next_at);
+        if overdue {
+            self.wait_until_moved();
+        }
+        if self.finish.swap(false, Ordering::AcqRel) || overdue {
             match move_pages(connection) {
                 // The next commit begins the WAL anew.
                 Ok(true) => self.next_at.store(0, Ordering::Relaxed),
@@ -74,7 +85,7 @@ impl Gauge {
                 }
             }
             self.pages.store(0, Ordering::Relaxed);
-        } else if pages >= MOVE_PAGES.max(self.next_at.load(Ordering::Relaxed)) {
+        } else if pages >= MOVE_PAGES.max(next_at) {
             self.tell(Work::Move);
         }
     }
@@ -83,7 +94,7 @@ impl Gauge {
         let mut current = self.work.lock().expect("no holder of this lock panics");
         if *current != Work::Stop && *current != work {
             *current = work;
-            self.changed.notify_one();
+            self.changed.notify_all();
         }
     }
 
@@ -100,7 +111,14 @@ impl Gauge {
         let mut current = self.work.lock().expect("no holder of this lock panics");
         if *current == Work::Move {
             *current = Work::Idle;
+            self.changed.notify_all();
         }
+    }
+
+    fn wait_until_moved(&self) {
+        let current = self.work.lock().expect("no holder of this lock panics");
+        let waited = self.changed.wait_timeout_while(current, WAIT, |it| *it == Work::Move);
+        drop(waited.expect("no holder of this lock panics"));
     }
 }
 
