@@ -73,7 +73,7 @@ CREATE UNIQUE INDEX resource_key ON resource (environment, kind, key, coalesce(p
 -- What is deleted is found when memory is filled.
 CREATE INDEX resource_deleted ON resource (kind, id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX resource_list ON resource (environment, kind, id);
-CREATE INDEX resource_parent ON resource (parent, kind);
+CREATE INDEX resource_parent ON resource (parent, kind, id);
 -- Environments are found without naming one.
 CREATE INDEX resource_environment ON resource (id) WHERE kind = 'environment';
 

@@ -267,8 +267,14 @@ pub async fn list(
         Order::NewestFirst => ("<", "DESC"),
         Order::OldestFirst => (">", "ASC"),
     };
+    // Parts are found by their parent. As an expression, the environment cannot tempt a planner
+    // without statistics to walk all of its resources instead.
+    let environment = match list.parent {
+        None => "environment",
+        Some(_) => "coalesce(environment, '')",
+    };
     let mut sql = format!(
-        "SELECT {COLUMNS} FROM resource WHERE environment = $1 AND kind = $2 \
+        "SELECT {COLUMNS} FROM resource WHERE {environment} = $1 AND kind = $2 \
          AND deleted_at IS NULL"
     );
     let mut params = vec![Value::text_of(&list.environment), list.kind.into()];
