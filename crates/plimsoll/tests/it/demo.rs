@@ -11,7 +11,7 @@ fn trace(requests: u32) -> String {
         let (minute, second) = (number / 60 % 60, number % 60);
         let (context, generated) = (100 + number * 7 % 900, 10 + number * 13 % 190);
         write!(text, "\n2023-11-16 18:{minute:02}:{second:02}.6805900,{context},{generated}")
-            .unwrap();
+            .expect("writing to a String cannot fail");
     }
     text
 }

@@ -23,7 +23,7 @@ const FLUSH: Duration = Duration::from_millis(20);
 /// Events in one request at the most.
 const BATCH_MAX: usize = 500;
 /// Every so many batches one is sent twice.
-const REPEAT_EVERY: u64 = 40;
+const REPEAT_EVERY: u64 = 20;
 
 /// How much faster than in the trace time passes.
 #[derive(Debug, Clone, Copy, PartialEq)]

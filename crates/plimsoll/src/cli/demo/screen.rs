@@ -188,9 +188,22 @@ fn gauge(gauge: &Gauge<'_>) -> String {
         "  {customer:<16} {:<13} {} {percentage:>3} %   {} of {}",
         feature.key(),
         bar(percentage, BAR_WIDTH, colour),
-        tally.usage,
-        tally.limit.unwrap_or_default(),
+        grouped(tally.usage),
+        grouped(tally.limit.unwrap_or_default()),
     )
+}
+
+/// With a comma before every three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// `percent` of `width` filled.
@@ -206,18 +219,35 @@ fn webhook(shown: &Shown) -> String {
         shown.latency.map_or_else(String::new, |it| format!("  {:.1} ms", it.as_secs_f64() * 1e3));
     let verdict = if shown.arrival.bad_signature.is_none() { "verified" } else { "BAD SIGNATURE" };
     format!(
-        "{:<16} {:<13} {} {} at {}  {verdict}{latency}",
+        "{:<16} {:<13} {:<12} ─▶ {:<16} {verdict}{latency}",
         text("/customer/key"),
         text("/feature/key"),
-        text("/line/kind"),
-        text("/line/value"),
-        text("/value/usage"),
+        line(text("/line/kind"), text("/line/value")),
+        shown.arrival.channel,
     )
+}
+
+/// A line in few words.
+fn line(kind: &str, value: &str) -> String {
+    match kind {
+        "usage_percentage" | "limit" => format!("{value} %"),
+        "usage_value" => format!("{value} used"),
+        "balance_value" => format!("{value} left"),
+        _ => format!("{kind} {value}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::trace::Trace, *};
+
+    #[test]
+    fn numbers_are_grouped() {
+        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")];
+        for (number, expected) in cases {
+            assert_eq!(grouped(number), expected);
+        }
+    }
 
     fn view<'a>(scenario: &'a Scenario, recount: &'a Recount, sent: usize) -> View<'a> {
         View {
