@@ -74,8 +74,8 @@ pub(crate) async fn read(
             inflate(reader, bytes_max, &mut share)?
         }
         Encoding::Zstd => {
-            let reader = zstd::stream::read::Decoder::with_buffer(&*sent)
-                .map_err(|_| not_encoded())?;
+            let reader =
+                zstd::stream::read::Decoder::with_buffer(&*sent).map_err(|_| not_encoded())?;
             inflate(reader, bytes_max, &mut share)?
         }
     };

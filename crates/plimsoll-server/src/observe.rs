@@ -101,7 +101,11 @@ pub(crate) async fn observe(
 /// Runs the request in a task of its own, which goes on if the client hangs up.
 ///
 /// A change is more than its transaction: what is in memory follows it. Nobody may stop between.
-pub(crate) async fn see_through(State(deps): State<Deps>, request: Request, next: Next) -> Response {
+pub(crate) async fn see_through(
+    State(deps): State<Deps>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (answer, answered) = tokio::sync::oneshot::channel();
     deps.tasks.spawn(async move {
         let response = catch_panic(next.run(request)).await;
@@ -186,13 +190,44 @@ impl<F: Future> Future for CatchPanic<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // After a panic the handler is dropped, never polled again: nobody sees it half done.
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            self.handler.as_mut().poll(context)
-        }));
+        let polled =
+            std::panic::catch_unwind(AssertUnwindSafe(|| self.handler.as_mut().poll(context)));
         match polled {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, middleware, routing};
+    use plimsoll_engine::deps::{Random, SystemClock, SystemRandom};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn observer() -> Observer {
+        let process = SystemRandom.bits() as u32;
+        Observer {
+            clock: Arc::new(SystemClock::new()),
+            ids: Arc::new(RequestIds { process, next: AtomicU64::new(1) }),
+            routes: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_of_this_request_only() {
+        let routes = Router::new()
+            .route("/broken", routing::get(async || -> &'static str { panic!("a defect") }))
+            .route("/sound", routing::get(async || "sound"))
+            .layer(middleware::from_fn_with_state(observer(), observe));
+        for (path, status) in [("/broken", 500), ("/sound", 200), ("/broken", 500)] {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            let response = routes.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            assert!(response.headers().contains_key(REQUEST_ID), "{path}");
         }
     }
 }

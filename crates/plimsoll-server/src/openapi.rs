@@ -51,10 +51,7 @@ pub(crate) fn head() -> openapi::OpenApi {
     let mut document = Head::openapi();
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     let components = document.components.get_or_insert_default();
-    components.schemas.insert(
-        ProblemDocument::name().into_owned(),
-        ProblemDocument::schema(),
-    );
+    components.schemas.insert(ProblemDocument::name().into_owned(), ProblemDocument::schema());
     components.add_security_scheme(
         API_KEY,
         SecurityScheme::Http(
@@ -83,9 +80,7 @@ pub(crate) fn complete(document: &mut openapi::OpenApi) {
 }
 
 /// The operations of a path with their methods.
-pub(crate) fn operations(
-    item: &mut PathItem,
-) -> impl Iterator<Item = (Method, &mut Operation)> {
+pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     [
         (Method::GET, &mut item.get),
         (Method::PUT, &mut item.put),

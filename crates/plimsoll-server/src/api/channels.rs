@@ -2,8 +2,8 @@
 
 use axum::{extract::State, response::Response};
 use plimsoll_engine::ops::{
+    channel::{Channel, CreateChannel, CreatedChannel, RotateSecret, UpdateChannel},
     page::{ListRequest, Page},
-    channel::{CreateChannel, Channel, CreatedChannel, RotateSecret, UpdateChannel},
 };
 
 use crate::{

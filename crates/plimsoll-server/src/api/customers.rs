@@ -2,8 +2,8 @@
 
 use axum::{extract::State, response::Response};
 use plimsoll_engine::ops::{
-    page::{ListRequest, Page},
     customer::{CreateCustomer, Customer, UpdateCustomer},
+    page::{ListRequest, Page},
 };
 
 use crate::{

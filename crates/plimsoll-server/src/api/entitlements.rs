@@ -82,8 +82,7 @@ pub(crate) async fn update_entitlement(
     document: Document<UpdateEntitlement>,
 ) -> Answer<Json<Entitlement>> {
     let context = change.begin(&document.text.bytes).await?;
-    let updated =
-        app.ops.update_entitlement(&context, &customer, &feature, document.value).await?;
+    let updated = app.ops.update_entitlement(&context, &customer, &feature, document.value).await?;
     Ok(Json(updated))
 }
 

@@ -2,8 +2,8 @@
 
 use axum::{extract::State, response::Response};
 use plimsoll_engine::ops::{
-    page::{ListRequest, Page},
     feature::{CreateFeature, Feature, UpdateFeature},
+    page::{ListRequest, Page},
 };
 
 use crate::{

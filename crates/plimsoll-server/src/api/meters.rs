@@ -2,8 +2,8 @@
 
 use axum::{extract::State, response::Response};
 use plimsoll_engine::ops::{
-    page::{ListRequest, Page},
     meter::{CreateMeter, Meter, UpdateMeter},
+    page::{ListRequest, Page},
 };
 
 use crate::{

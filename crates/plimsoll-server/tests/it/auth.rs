@@ -61,18 +61,25 @@ async fn the_key_of_the_other_environment_sees_and_changes_nothing() {
     let notification = company::id(&notifications["items"][0]);
     let other = product.sandbox();
 
+    let keys = live.get("/v1/api-keys").await.json();
+    let api_key = company::id(&keys["items"][0]);
+
     for (method, path) in endpoints(&document()) {
-        let singular = path.contains('{') && !path.ends_with("/entitlements");
-        let target = target(&path, &company).replace("ntf_0", &notification);
-        let (status, _) = ask(&other, &method, &target).await;
-        match (opened_by(&method, &path), path.contains('{')) {
-            (None, _) => {}
-            // Whatever the route is for, the resource is not there.
-            (Some(_), true) => {
-                assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path} ({singular})");
-            }
-            (Some(_), false) => assert!(status.as_u16() < 500, "{method} {path}: {status}"),
+        if !path.contains('{') {
+            continue;
         }
+        let target = target(&path, &company).replace("ntf_0", &notification);
+        let target = target.replace("key_0", &api_key);
+        let document = if path.ends_with("/entitlements") && method == Method::POST {
+            company::entitlement()
+        } else {
+            json!({})
+        };
+        let body = if method == Method::GET { String::new() } else { document.to_string() };
+        let headers = [("content-type", "application/json")];
+        let answer = other.send(method.clone(), &target, &headers, body).await;
+        // Whatever the route is for, the resource is not there.
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {:?}", answer.body);
     }
     for list in ["meters", "features", "customers", "channels", "rules", "notifications"] {
         let items = other.get(&format!("/v1/{list}")).await.json();

@@ -19,7 +19,9 @@ async fn wrong_fields_are_named() {
     let product = Product::start().await;
     let client = product.live();
     let company = company::set_up(&client).await;
+    client.make("/v1/features", &with(company::feature(), "/key", json!("spare"))).await;
     let before = everything(&client).await;
+    let entitlement = || with(company::entitlement(), "/feature", json!("spare"));
     let meter = || with(company::meter(), "/key", json!("other"));
     let feature = || with(company::feature(), "/key", json!("other"));
     let customer = || json!({"key": "other", "name": "Other", "subjects": []});
@@ -39,12 +41,12 @@ async fn wrong_fields_are_named() {
         ("/v1/features", with(feature(), "/type", json!("magic")), "type"),
         ("/v1/customers", with(customer(), "/subjects", json!(["acme-prod"])), "subjects[0]"),
         ("/v1/customers", with(customer(), "/metadata", json!({"a": 1})), "metadata.a"),
-        (entitlements, with(company::entitlement(), "/feature", json!("nothing")), "feature"),
-        (entitlements, with(company::entitlement(), "/limit", json!("lots")), "limit"),
-        (entitlements, with(company::entitlement(), "/limit", json!("-1")), "limit"),
+        (entitlements, with(entitlement(), "/feature", json!("nothing")), "feature"),
+        (entitlements, with(entitlement(), "/limit", json!("lots")), "limit"),
+        (entitlements, with(entitlement(), "/limit", json!("-1")), "limit"),
         (
             entitlements,
-            with(company::entitlement(), "/usage_period/interval", json!("fortnight")),
+            with(entitlement(), "/usage_period/interval", json!("fortnight")),
             "usage_period.interval",
         ),
         (entitlements, company::entitlement(), "feature"),
@@ -90,7 +92,8 @@ async fn destinations_and_headers_that_reach_inside_are_refused() {
         "",
     ];
     for url in urls {
-        refused(&client, "/v1/channels", &with(company::channel(), "/url", json!(url)), "url").await;
+        refused(&client, "/v1/channels", &with(company::channel(), "/url", json!(url)), "url")
+            .await;
     }
     let headers = [
         ("x-a", "b\r\nx-c: d"),

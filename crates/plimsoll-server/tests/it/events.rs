@@ -86,8 +86,8 @@ async fn half_a_batch_wrong_is_half_a_batch_stored() {
         (1, "event_time_too_old"),
         (2, "event_time_in_future"),
         (3, "event_time_invalid"),
-        (4, "event_malformed"),
-        (10, "event_malformed"),
+        (4, "attribute_not_a_string"),
+        (10, "event_not_an_object"),
     ];
     assert_eq!(rejected, expected, "{document}");
     assert_eq!(document["duplicates"], 1, "{document}");
@@ -126,10 +126,9 @@ async fn a_body_that_is_wrong_as_a_whole_stores_nothing() {
     let twice = r#"{"specversion":"1.0","id":"1","id":"2","source":"/it","type":"llm.request","subject":"acme-prod","data":{"tokens":1}}"#;
     let surrogate = event("1", 1).to_string().replace("acme-prod", "\\ud800");
     let nul = event("1", 1).to_string().replace("acme-prod", "a\\u0000b");
-    let deep = event("1", 1).to_string().replace(
-        r#"{"tokens":1}"#,
-        &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000)),
-    );
+    let deep = event("1", 1)
+        .to_string()
+        .replace(r#"{"tokens":1}"#, &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000)));
     let huge = format!("[{}]", " ".repeat(50_000_000));
     let cases = [
         ("malformed", r#"[{"id":"#.to_owned(), 400),

@@ -16,12 +16,7 @@ async fn every_refusal_is_a_problem_document() {
         (client.get("/v1/meters/%00").await, 404, "not_found", ""),
         (client.get("/v1/meters/%ff").await, 404, "not_found", ""),
         (client.send(Method::PUT, "/v1/meters", &[], "").await, 405, "method_not_allowed", ""),
-        (
-            client.with_key(None).get("/v1/meters").await,
-            401,
-            "unauthenticated",
-            "authorization",
-        ),
+        (client.with_key(None).get("/v1/meters").await, 401, "unauthenticated", "authorization"),
         (
             client.send(Method::POST, "/v1/meters", &text, "x").await,
             415,

@@ -22,7 +22,8 @@ async fn every_resource_can_be_made_shown_changed_and_deleted() {
     change(&client, entitlement, &json!({"limit": null}), "limit", &Value::Null).await;
     let rule = format!("/v1/rules/{}", company::id(&rule));
     let channel = format!("/v1/channels/{}", company::id(&channel));
-    for path in [&rule, &channel, "/v1/customers/acme", "/v1/features/tokens", "/v1/meters/tokens"] {
+    for path in [&rule, &channel, "/v1/customers/acme", "/v1/features/tokens", "/v1/meters/tokens"]
+    {
         change(&client, path, &rename, "name", &json!("Renamed")).await;
     }
     // Those that use others first.

@@ -101,10 +101,16 @@ fn check_notifications(client: &Client, receiver: &Receiver, ledger: &Ledger, le
     for (crossing, ids) in &notified {
         assert_eq!(ids.len(), 1, "{crossing:?} was notified under {ids:?}");
     }
-    wait::until("every notification arrives", || {
+    let all = wait::within_deadline(|| {
         (ledger::arrived(&receiver.received()).len() >= expected.len()).then_some(())
     });
     let arrived = ledger::arrived(&receiver.received());
+    if all.is_none() {
+        let missing: Vec<_> = notified.iter().filter(|(it, _)| !arrived.contains_key(it)).collect();
+        let first = missing[0].1.first().expect("an id");
+        let notification = client.get(&format!("/v1/notifications/{first}"));
+        panic!("{} of {} did not arrive: {notification:#}", missing.len(), expected.len());
+    }
     assert_eq!(arrived, notified, "what arrived is what was notified, under the same ids");
 }
 
