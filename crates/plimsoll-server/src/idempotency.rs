@@ -39,7 +39,7 @@ impl FromRequestParts<App> for Change {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
         let Caller(caller) = Caller::from_request_parts(parts, app).await?;
         let matched = parts.extensions.get::<MatchedPath>();
-        let path = matched.map_or(parts.uri.path(), MatchedPath::as_str);
+        let path = matched.map_or_else(|| parts.uri.path(), MatchedPath::as_str);
         Ok(Self {
             app: app.clone(),
             caller,

@@ -38,7 +38,7 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Ending> {
         let said = error.inner().to_string();
         // "unknown field `x`, expected …" and "duplicate field `x`" name the parameter themselves.
         let named = said.split('`').nth(1).filter(|_| path == ".");
-        let field = named.map_or(path.clone(), str::to_owned);
+        let field = named.map_or_else(|| path.clone(), str::to_owned);
         let detail = said.replace("field", "parameter").replace('`', "");
         Ending::at(ProblemCode::InvalidParameter, field, detail)
     })

@@ -186,10 +186,8 @@ fn first_keys(keys: FirstKeys, given: Option<&str>) -> Vec<FirstKey> {
 
 /// Opens the store that the settings name.
 pub(crate) async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
-    make_data_dir(&settings.data_dir).map_err(|problem| StartError::DataDir {
-        path: settings.data_dir.clone(),
-        problem,
-    })?;
+    make_data_dir(&settings.data_dir)
+        .map_err(|problem| StartError::DataDir { path: settings.data_dir.clone(), problem })?;
     let store = match &settings.database_url {
         Some(url) => PostgresStore::open(url.expose(), POSTGRES_CONNECTIONS).await?,
         None => SqliteStore::open(&settings.data_dir).await?,

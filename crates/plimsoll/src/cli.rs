@@ -59,8 +59,8 @@ enum Command {
 /// Where the store is.
 #[derive(Debug, Args)]
 pub(crate) struct StoreFlags {
-    /// A TOML file of settings; flags and PLIMSOLL_ variables beat it
-    #[arg(long, value_name = "FILE", env = "PLIMSOLL_CONFIG")]
+    /// A TOML file of settings; flags and variables beat it
+    #[arg(long, value_name = "FILE", env = "PLIMSOLL_CONFIG", hide_env = true)]
     config: Option<PathBuf>,
     /// Where the store, the master key and the address file live [default: plimsoll-data]
     #[arg(long, value_name = "FOLDER")]
@@ -197,7 +197,7 @@ fn run_demo(options: demo::DemoOptions) -> Result<ExitCode, Failure> {
         settings.listen.set_port(0);
         settings.bootstrap_key = Some(Secret::new(order.bootstrap_key));
         settings.allow_destinations = "127.0.0.0/8".parse().expect("a network");
-        settings.log_level = "warn".to_owned();
+        settings.log_level = "warn".into();
         logging::start(&settings);
         let running = assemble::start(settings).await.map_err(|error| error.to_string())?;
         Ok(demo::RunningServer { address: running.address, stop: Box::pin(running.stop()) })

@@ -73,7 +73,9 @@ async fn of_many_at_once_one_makes_the_change() {
     while let Some(answer) = asked.join_next().await {
         let answer = answer.expect("no panic");
         match answer.status {
-            StatusCode::CREATED => made += usize::from(answer.header("idempotent-replayed") == ""),
+            StatusCode::CREATED => {
+                made += usize::from(answer.header("idempotent-replayed").is_empty())
+            }
             _ => assert_eq!(answer.code(), "idempotency_in_flight", "{:?}", answer.body),
         }
     }

@@ -100,7 +100,7 @@ async fn check_audit(client: &Client) {
         for action in ["create", "update", "delete"] {
             let name = format!("{kind}.{action}");
             let entry = items.iter().find(|it| it["action"] == name);
-            let entry = entry.unwrap_or_else(|| panic!("no {name} in {audit}"));
+            let entry = entry.expect(&name);
             assert_eq!(entry["before"].is_null(), action == "create", "{entry}");
             assert_eq!(entry["after"].is_null(), action == "delete", "{entry}");
         }

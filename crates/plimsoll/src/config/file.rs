@@ -6,10 +6,8 @@ use super::{Layer, Name, Origin, Setting, WrongSettings};
 
 /// Reads the file at `path`.
 pub(crate) fn read(path: &Path) -> Result<Layer, WrongSettings> {
-    let text = std::fs::read_to_string(path).map_err(|problem| WrongSettings::Unreadable {
-        path: path.to_path_buf(),
-        problem,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|problem| WrongSettings::Unreadable { path: path.to_path_buf(), problem })?;
     parse(path, &text)
 }
 

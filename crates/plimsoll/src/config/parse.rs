@@ -60,9 +60,8 @@ pub(super) fn bootstrap_key(text: &str) -> Result<Secret<String>, String> {
 
 /// A list with commas between; empty means none.
 pub(super) fn networks(text: &str) -> Result<AllowList, String> {
-    text.parse().map_err(|_| {
-        format!("is not a list of networks such as 127.0.0.0/8,fd00::/8: `{text}`")
-    })
+    text.parse()
+        .map_err(|_| format!("is not a list of networks such as 127.0.0.0/8,fd00::/8: `{text}`"))
 }
 
 pub(super) fn partitions(text: &str) -> Result<u16, String> {

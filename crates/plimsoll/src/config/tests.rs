@@ -98,7 +98,7 @@ fn secrets_do_not_show_in_debug_output() {
     let settings = settle(&[layer(
         Origin::Variable,
         &[
-            (Name::BootstrapKey, "plm_live_hunter2hunter2"),
+            (Name::BootstrapKey, "plm_live_hunter2hunter2hunter2"),
             (Name::DatabaseUrl, "postgres://me:hunter2@db/x"),
         ],
     )])

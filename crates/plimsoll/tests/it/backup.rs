@@ -34,9 +34,14 @@ fn round_trip(source: &Launch, target: &Launch, from: &[&str], into: &[&str]) {
     client.post("/v1/events", &saas::event("1", "acme", 85));
 
     let file = source.file("plimsoll.backup");
-    succeed(process::plimsoll().arg("backup").arg(&file).args(from).arg("--data-dir").arg(
-        source.data_dir(),
-    ));
+    succeed(
+        process::plimsoll()
+            .arg("backup")
+            .arg(&file)
+            .args(from)
+            .arg("--data-dir")
+            .arg(source.data_dir()),
+    );
     // Twice would overwrite it.
     let mut again = process::plimsoll();
     again.arg("backup").arg(&file).args(from).arg("--data-dir").arg(source.data_dir());
@@ -46,9 +51,14 @@ fn round_trip(source: &Launch, target: &Launch, from: &[&str], into: &[&str]) {
     let notifications = client.list("/v1/notifications");
     assert!(server.terminate().success());
 
-    succeed(process::plimsoll().arg("restore").arg(&file).args(into).arg("--data-dir").arg(
-        target.data_dir(),
-    ));
+    succeed(
+        process::plimsoll()
+            .arg("restore")
+            .arg(&file)
+            .args(into)
+            .arg("--data-dir")
+            .arg(target.data_dir()),
+    );
     let key = source.data_dir().join("master.key");
     fs::copy(key, target.data_dir().join("master.key")).expect("the master key is copied");
     let server = target.start();

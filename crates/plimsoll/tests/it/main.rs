@@ -3,6 +3,8 @@
 //! Everything here is blocking and uses the standard library only, so that nothing is shared with
 //! the program under test, least of all its runtime.
 
+#![expect(clippy::panic, clippy::print_stdout, reason = "tests fail by it and say what they skip")]
+
 mod backup;
 mod database;
 mod demo;

@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::process;
 
+/// Flags, variables, the content of the file, and a part of what must be said.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[test]
 fn a_wrong_setting_stops_the_start() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -12,7 +15,7 @@ fn a_wrong_setting_stops_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("a bound socket").to_string();
     let no_folder = "/dev/null/data";
-    let cases: [(&[&str], &[(&str, &str)], &str, &str); 11] = [
+    let cases: [Case<'_>; 11] = [
         (&["--listen", "nowhere"], &[], "", "--listen is not an address"),
         (&[], &[("PLIMSOLL_LISTEN", "nowhere")], "", "PLIMSOLL_LISTEN is not an address"),
         (&["--config", path], &[], "listen = 'nowhere'", "`listen` in "),

@@ -130,12 +130,8 @@ struct Sender {
 
 impl Load {
     fn new(seed: u64) -> Self {
-        let sender = |name| Sender {
-            dice: Dice(seed ^ (name + 1)),
-            sent: 0,
-            name,
-            unanswered: None,
-        };
+        let sender =
+            |name| Sender { dice: Dice(seed ^ (name + 1)), sent: 0, name, unanswered: None };
         Self {
             senders: (0..SENDERS).map(|it| Mutex::new(sender(it))).collect(),
             ledger: Mutex::default(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Far beyond what anything here takes on a loaded machine: reaching it is a failure.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Asks until there is an answer.
