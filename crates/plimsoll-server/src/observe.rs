@@ -160,7 +160,7 @@ impl RequestIds {
     fn of(&self, request: &Request) -> HeaderValue {
         let chosen = request.headers().get(&REQUEST_ID).filter(|it| {
             (1..=REQUEST_ID_BYTES).contains(&it.len())
-                && it.as_bytes().iter().all(|u8::is_ascii_graphic)
+                && it.as_bytes().iter().all(u8::is_ascii_graphic)
         });
         chosen.cloned().unwrap_or_else(|| {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
