@@ -30,7 +30,10 @@
 //! Not here: HTTP (`plimsoll-server`), usage (`ingest`), sending (`delivery`), SQL
 //! (`plimsoll-store`), what a change means for lines and values (`plimsoll-core`).
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use plimsoll_core::{
     ids::{ApiKeyId, EnvironmentId},
@@ -117,6 +120,8 @@ pub(crate) struct Inner {
     /// behind the store, which it is after a commit of unknown outcome.
     control: Arc<tokio::sync::Mutex<control::Turn>>,
     in_flight: Arc<InFlight>,
+    /// Milliseconds and further bits of the last id that was made.
+    last_id: Mutex<(u64, u128)>,
 }
 
 /// What every method needs to know about its caller.
@@ -199,6 +204,7 @@ impl Ops {
             allow: parts.allow,
             control: Arc::default(),
             in_flight: Arc::default(),
+            last_id: Mutex::default(),
         });
         idempotency::forget_old_answers(&inner);
         Self { inner }
@@ -216,9 +222,17 @@ impl Ops {
         })
     }
 
-    /// A new id.
+    /// A new id, greater than every one before: what is made later is listed later, also within
+    /// one millisecond and while the clock goes back.
     fn mint<I>(&self, from_parts: fn(u64, u128) -> I) -> I {
-        let ms = self.inner.deps.clock.now().as_ms();
-        from_parts(u64::try_from(ms).unwrap_or(0), self.inner.deps.random.bits())
+        let ms = u64::try_from(self.inner.deps.clock.now().as_ms()).unwrap_or(0);
+        let mut last = self.inner.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = if ms > last.0 {
+            // The highest bit stays free, so that counting on never overflows.
+            (ms, self.inner.deps.random.bits() & ((1 << 79) - 1))
+        } else {
+            (last.0, last.1 + 1)
+        };
+        from_parts(last.0, last.1)
     }
 }

@@ -7,4 +7,5 @@
 )]
 
 mod delivery;
+mod ops;
 mod usage;

@@ -147,10 +147,12 @@ fn put<T>(
     version: i64,
     document: StoredRule,
 ) -> ControlPlan<T> {
-    plan.command(ControlCommand::PutRule(document.to_core(environment)))
-        .view(environment, move |it| {
+    plan.command(ControlCommand::PutRule(document.to_core(environment))).view(
+        environment,
+        move |it| {
             Arc::make_mut(&mut it.rules).put(Versioned { version, document });
-        })
+        },
+    )
 }
 
 fn audit(
