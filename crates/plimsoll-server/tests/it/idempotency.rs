@@ -74,7 +74,7 @@ async fn of_many_at_once_one_makes_the_change() {
         let answer = answer.expect("no panic");
         match answer.status {
             StatusCode::CREATED => {
-                made += usize::from(answer.header("idempotent-replayed").is_empty())
+                made += usize::from(answer.header("idempotent-replayed").is_empty());
             }
             _ => assert_eq!(answer.code(), "idempotency_in_flight", "{:?}", answer.body),
         }

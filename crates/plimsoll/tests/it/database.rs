@@ -30,6 +30,23 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Whether anyone may connect from now on.
+    pub(crate) fn allow_connections(&self, allow: bool) {
+        let alter = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allow}", self.name);
+        psql(&self.server, &alter).expect("the database is altered");
+    }
+
+    /// Breaks every connection that there is now.
+    pub(crate) fn disconnect_all(&self) {
+        let name = &self.name;
+        let disconnect = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        psql(&self.server, &disconnect).expect("connections are broken");
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);

@@ -58,9 +58,19 @@ impl Launch {
 
     /// The same, after `change` has looked at the command.
     pub(crate) fn start_with(&self, change: impl FnOnce(&mut Command)) -> Server {
+        self.launch(plimsoll(), change)
+    }
+
+    /// The same, by way of a program that `wrap` gives the path of the real one to.
+    pub(crate) fn start_through(&self, wrap: impl FnOnce(&str) -> Command) -> Server {
+        let mut command = wrap(env!("CARGO_BIN_EXE_plimsoll"));
+        command.env_clear().stdin(Stdio::null());
+        self.launch(command, |_| {})
+    }
+
+    fn launch(&self, mut command: Command, change: impl FnOnce(&mut Command)) -> Server {
         let stdout = self.file("stdout");
         let stderr = File::options().create(true).append(true).open(self.file("stderr"));
-        let mut command = plimsoll();
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data_dir())
@@ -111,6 +121,10 @@ impl Server {
     /// What it logged so far, servers started before from the same launch included.
     pub(crate) fn logged(&self) -> String {
         read(&self.stderr)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
