@@ -91,13 +91,15 @@ pub fn record(results: Vec<AttemptResult>) -> Vec<Statement> {
         "",
         attempts,
     );
+    // `|| ''` keeps SQLite from indexing the results: with many of them it would rather read all of
+    // `delivery` and look each row up among the results.
     statements.extend(multirow::with(
         "attempt.update_delivery",
         "result (id, state, attempts, next_attempt_at, error, updated_at)",
         ["TEXT", "TEXT", "BIGINT", "BIGINT", "TEXT", "BIGINT"],
         "UPDATE delivery SET state = result.state, attempts = result.attempts, \
          next_attempt_at = result.next_attempt_at, error = result.error, \
-         updated_at = result.updated_at FROM result WHERE delivery.id = result.id \
+         updated_at = result.updated_at FROM result WHERE delivery.id = (result.id || '') \
          AND (delivery.next_attempt_at IS NOT NULL OR result.state = 'SUCCESS')",
         deliveries,
     ));
