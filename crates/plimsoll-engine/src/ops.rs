@@ -120,6 +120,8 @@ pub(crate) struct Inner {
     /// behind the store, which it is after a commit of unknown outcome.
     control: Arc<tokio::sync::Mutex<control::Turn>>,
     in_flight: Arc<InFlight>,
+    /// Who may change a customer; each is shared by many customers.
+    turns: Box<[Arc<tokio::sync::Mutex<()>>]>,
     /// Milliseconds and further bits of the last id that was made.
     last_id: Mutex<(u64, u128)>,
 }
@@ -204,6 +206,7 @@ impl Ops {
             allow: parts.allow,
             control: Arc::default(),
             in_flight: Arc::default(),
+            turns: (0..change::TURNS).map(|_| Arc::default()).collect(),
             last_id: Mutex::default(),
         });
         idempotency::forget_old_answers(&inner);

@@ -5,6 +5,11 @@
 //! whoever asks meanwhile gets the same id. Every reservation ends in one of
 //! [`Subjects::confirm`] and [`Subjects::release`], called once by each who was told `Reserved`.
 //!
+//! A released subject stays reserved for the same id: a commit that was reported as failed may have
+//! been made, and a second id for one subject would be refused by the store for ever. Such a
+//! subject is in doubt until it is confirmed, or until someone looks and calls
+//! [`Subjects::settle`].
+//!
 //! Not here: making customers (`ops`, and `ingest` for provisional ones).
 
 use std::{
@@ -65,15 +70,18 @@ struct State(u32);
 impl State {
     const KNOWN: Self = Self(0);
     const DELETED: Self = Self(1);
-    /// Above this, the subject is reserved by so many who have not confirmed or released it.
-    const RESERVED: u32 = 1;
+    /// From here on, the subject is reserved, by so many who have not confirmed or released it.
+    const RESERVED: u32 = 2;
+    /// Reserved, and nobody is working on it.
+    const IN_DOUBT: Self = Self::reserved_by(0);
 
     const fn reserved_by(holders: u32) -> Self {
         Self(Self::RESERVED + holders)
     }
 
-    const fn holders(self) -> u32 {
-        self.0.saturating_sub(Self::RESERVED)
+    /// How many hold the reservation, if it is one.
+    const fn holders(self) -> Option<u32> {
+        self.0.checked_sub(Self::RESERVED)
     }
 }
 
@@ -135,8 +143,7 @@ impl Subjects {
         match found {
             Slot::Occupied(mut slot) => {
                 let entry = slot.get_mut();
-                let holders = entry.state.holders();
-                if holders > 0 {
+                if let Some(holders) = entry.state.holders() {
                     entry.state = State::reserved_by(holders + 1);
                 }
                 entry.resolution()
@@ -156,23 +163,52 @@ impl Subjects {
         self.settled.notify_waiters();
     }
 
-    /// The customer of a reserved subject was not committed, as far as one holder knows. When the
-    /// last holder says so, the subject is nobody's again.
+    /// The customer of a reserved subject was not committed, as far as this holder knows. The
+    /// subject stays reserved for the same customer.
     pub fn release(&self, environment: EnvironmentId, subject: &str, customer: CustomerId) {
         let Some(number) = self.number(environment) else { return };
         let (hash, mut shard) = self.shard(number, subject);
-        if let Ok(mut slot) = shard.find_entry(hash, |it| is(it, number, subject))
-            && slot.get().customer() == customer
+        if let Some(entry) = shard.find_mut(hash, |it| is(it, number, subject))
+            && entry.customer() == customer
+            && let Some(holders) = entry.state.holders()
         {
-            match slot.get().state.holders() {
-                // Another holder has confirmed it.
-                0 => {}
-                1 => drop(slot.remove()),
-                holders => slot.get_mut().state = State::reserved_by(holders - 1),
-            }
+            entry.state = State::reserved_by(holders.saturating_sub(1));
         }
         drop(shard);
         self.settled.notify_waiters();
+    }
+
+    /// For whom a subject is reserved that nobody is working on.
+    pub fn in_doubt(&self, environment: EnvironmentId, subject: &str) -> Option<CustomerId> {
+        let number = self.number(environment)?;
+        let (hash, shard) = self.shard(number, subject);
+        let found = shard.find(hash, |it| is(it, number, subject));
+        found.filter(|it| it.state == State::IN_DOUBT).map(Entry::customer)
+    }
+
+    /// Ends the doubt about a subject: `found` is whose it is in the store. Does nothing if
+    /// someone has begun to work on it again.
+    pub fn settle(
+        &self,
+        environment: EnvironmentId,
+        subject: &str,
+        doubtful: CustomerId,
+        found: Option<CustomerId>,
+    ) {
+        let Some(number) = self.number(environment) else { return };
+        let (hash, mut shard) = self.shard(number, subject);
+        let Ok(mut slot) = shard.find_entry(hash, |it| is(it, number, subject)) else { return };
+        if slot.get().state != State::IN_DOUBT || slot.get().customer() != doubtful {
+            return;
+        }
+        match found {
+            Some(customer) => {
+                let entry = slot.get_mut();
+                entry.customer = halves(customer);
+                entry.state = State::KNOWN;
+            }
+            None => drop(slot.remove()),
+        }
     }
 
     /// Resolves when some reservation is confirmed or released after this call.
@@ -287,8 +323,14 @@ mod tests {
         assert_eq!(subjects.resolve(SANDBOX, "a"), None);
 
         subjects.release(LIVE, "a", customer(1));
-        assert_eq!(subjects.resolve(LIVE, "a"), Some(reserved), "one holder is left");
+        assert_eq!(subjects.in_doubt(LIVE, "a"), None, "one holder is left");
         subjects.release(LIVE, "a", customer(1));
+        assert_eq!(subjects.in_doubt(LIVE, "a"), Some(customer(1)));
+        assert_eq!(reserve(3), reserved, "the first commit may have been made");
+        subjects.settle(LIVE, "a", customer(1), None);
+        assert_eq!(subjects.resolve(LIVE, "a"), Some(reserved), "someone works on it");
+        subjects.release(LIVE, "a", customer(1));
+        subjects.settle(LIVE, "a", customer(1), None);
         assert_eq!(subjects.resolve(LIVE, "a"), None);
 
         assert_eq!(reserve(3), Resolution::Reserved { customer: customer(3) });

@@ -1,7 +1,9 @@
 //! Commits changes of one customer, executed by the owner of its partition.
 //!
-//! Whatever the change was planned on is guarded by the versions of its rows; if one has moved, the
-//! caller plans anew. As in `control`, the commit and what follows it run in a task of their own.
+//! Within the process, a turn orders the changes of one customer: a refused change costs the
+//! partition its memory, so it should be rare. Against another node, whatever the change was planned
+//! on is guarded by the versions of its rows; if one has moved, the caller plans anew. As in
+//! `control`, the commit and what follows it run in a task of their own, and the turn lasts as long.
 //!
 //! Not here: changes of what all partitions depend on (`control`).
 
@@ -9,16 +11,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use plimsoll_store::{Refusal, idempotency as idempotency_rows};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
-use crate::ops::{
-    Context, Ops,
-    control::problem_of,
-    idempotency,
-    plan::CustomerPlan,
-    port::{ChangeError, CustomerChange},
-    problem::{Problem, ProblemCode},
+use crate::{
+    ops::{
+        Context, Ops,
+        control::problem_of,
+        idempotency,
+        plan::CustomerPlan,
+        port::{ChangeError, CustomerChange},
+        problem::{Problem, ProblemCode},
+    },
+    vault::fingerprint,
 };
+
+/// Turns that all customers share.
+pub(super) const TURNS: usize = 256;
+
+/// The right to change a customer, until it is dropped.
+pub(crate) type Turn = OwnedMutexGuard<()>;
 
 /// How a change of a customer ended.
 #[derive(Debug)]
@@ -35,6 +46,13 @@ pub(crate) enum Changed<T> {
 }
 
 impl Ops {
+    /// Waits for the turn to change what is called `name`: a customer's id, or a key to be taken.
+    pub(super) async fn turn(&self, name: &str) -> Turn {
+        let hash = fingerprint(name.as_bytes());
+        let shard = usize::from_str_radix(&hash[..8], 16).unwrap_or(0) % TURNS;
+        Arc::clone(&self.inner.turns[shard]).lock_owned().await
+    }
+
     /// Commits a change of one customer.
     pub(super) async fn change<T>(
         &self,
@@ -54,6 +72,7 @@ impl Ops {
         let inner = Arc::clone(&self.inner);
         let token = context.idempotency.clone();
         let effects = plan.effects;
+        let turn = plan.turn;
         let (send, receive) = oneshot::channel();
         self.inner.deps.tasks.spawn(async move {
             let result = inner.partitions.change(change).await;
@@ -62,7 +81,7 @@ impl Ops {
                     effect(&inner);
                 }
             }
-            drop(token);
+            drop((token, turn));
             // Nobody may be waiting any more.
             drop(send.send(result));
         });

@@ -105,7 +105,11 @@ impl Ops {
                         effect(&inner);
                     }
                 }
-                Err(ChangeError::Unknown { .. }) => turn.behind = true,
+                Err(ChangeError::Unknown { .. }) => {
+                    // Looked at now, for the sake of readers, and again before the next change.
+                    turn.behind = true;
+                    drop(inner.reload().await);
+                }
                 Err(_) => {}
             }
             drop(token);

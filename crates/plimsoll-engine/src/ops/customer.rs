@@ -72,11 +72,11 @@ pub struct CreateCustomer {
     #[serde(default)]
     #[schema(example = "Acme")]
     pub name: Option<String>,
-    /// What its usage events carry as their subject. A provisional customer with one of them is
-    /// taken over.
+    /// What its usage events carry as their subject; its key if absent. A provisional customer with
+    /// one of them is taken over.
     #[serde(default)]
     #[schema(example = json!(["acme-prod"]))]
-    pub subjects: Vec<String>,
+    pub subjects: Option<Vec<String>>,
     /// Texts to keep with it.
     #[serde(default)]
     pub metadata: Metadata,
@@ -113,6 +113,13 @@ impl Document for Customer {
 
     fn key(&self) -> Option<&str> {
         self.key.as_deref()
+    }
+}
+
+impl CreateCustomer {
+    /// The subjects that are asked for.
+    fn subjects(&self) -> &[String] {
+        self.subjects.as_deref().unwrap_or(std::slice::from_ref(&self.key))
     }
 }
 

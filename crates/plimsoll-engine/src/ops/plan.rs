@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     catalogue::{EnvironmentView, index::Versioned},
-    ops::{Inner, document::Document, outcome},
+    ops::{Inner, change::Turn, document::Document, outcome},
 };
 
 /// Rows of one change, all of one environment, one moment and one actor.
@@ -51,6 +51,8 @@ pub(crate) struct ControlPlan<T> {
 
 /// A change of one customer.
 pub(crate) struct CustomerPlan<T> {
+    /// Held since the customer was read.
+    pub(crate) turn: Turn,
     pub(crate) draft: Draft,
     pub(crate) answer: Answer<T>,
     pub(crate) customer: CustomerId,

@@ -1,11 +1,12 @@
 //! Takes subjects for a customer that is about to be committed, so that nobody else gets them.
 //!
-//! A reservation is given back when it is dropped, whatever became of the request. Not here: the
-//! index itself (`catalogue::subjects`).
+//! A reservation that is dropped leaves its subjects in doubt; the next request for them looks into
+//! the store. Not here: the index itself (`catalogue::subjects`).
 
 use std::{sync::Arc, time::Duration};
 
 use plimsoll_core::ids::{CustomerId, EnvironmentId};
+use plimsoll_store::subject;
 
 use crate::{
     catalogue::{Catalogue, subjects::Resolution},
@@ -107,6 +108,10 @@ impl Ops {
                     holders.left.push((subject.clone(), customer));
                 }
                 Some(Resolution::Reserved { .. }) => {
+                    if let Some(customer) = index.in_doubt(environment, subject) {
+                        self.settle(context, subject, customer).await?;
+                        return Ok(None);
+                    }
                     tokio::select! {
                         () = settled => {}
                         () = self.inner.deps.clock.sleep(RESERVED_WAIT) => {}
@@ -116,6 +121,23 @@ impl Ops {
             }
         }
         Ok(Some(holders))
+    }
+
+    /// Finds out whether the customer that a subject is reserved for was committed after all.
+    async fn settle(
+        &self,
+        context: &Context,
+        subject: &str,
+        doubtful: CustomerId,
+    ) -> Result<(), Problem> {
+        let environment = context.environment();
+        // The owner answers when the outcome of its last commit is known.
+        self.has_usage(context, doubtful).await?;
+        let store = self.inner.deps.store.as_ref();
+        let row = subject::get(store, environment, subject).await.map_err(|it| unreadable(&it))?;
+        let found = row.map(|it| it.customer);
+        self.inner.catalogue.subjects().settle(environment, subject, doubtful, found);
+        Ok(())
     }
 
     /// Whether usage of a customer was accepted within the dedupe window.

@@ -10,7 +10,7 @@ use crate::{
     catalogue::index::Versioned,
     ops::{
         Context, Ops,
-        change::Changed,
+        change::{Changed, Turn},
         control::{CHANGE_ATTEMPTS, concurrent_change},
         customer::{CreateCustomer, Customer, check_subjects},
         fields,
@@ -34,14 +34,15 @@ impl Ops {
             fields::key("key", &request.key)?;
             let name = request.name.as_ref().unwrap_or(&request.key);
             fields::name("name", name)?;
-            check_subjects(&request.subjects)?;
+            check_subjects(request.subjects())?;
             fields::metadata(&request.metadata)?;
             let mut refused = 0;
             for _ in 0..SUBJECT_ATTEMPTS {
-                let Some(holders) = self.holders(context, &request.subjects).await? else {
+                let turn = self.turn(&request.key).await;
+                let Some(holders) = self.holders(context, request.subjects()).await? else {
                     continue;
                 };
-                if let Some(customer) = self.try_create(context, &request, holders).await? {
+                if let Some(customer) = self.try_create(context, turn, &request, holders).await? {
                     return Ok(customer);
                 }
                 refused += 1;
@@ -58,6 +59,7 @@ impl Ops {
     async fn try_create(
         &self,
         context: &Context,
+        turn: Turn,
         request: &CreateCustomer,
         holders: Holders,
     ) -> Result<Option<Customer>, Problem> {
@@ -97,6 +99,7 @@ impl Ops {
         let rows = holders.free.iter().chain(&moved).map(row).collect();
         draft.statements.extend(subject::insert(rows));
         let plan = CustomerPlan {
+            turn,
             draft,
             customer: id,
             commands,
@@ -133,7 +136,7 @@ impl Ops {
                 continue;
             }
             let refuse =
-                |holder: &str| Err(subject_in_use(*position, &request.subjects[*position], holder));
+                |holder: &str| Err(subject_in_use(*position, &request.subjects()[*position], holder));
             match self.find_customer(context, &id.to_string()).await? {
                 Some(it) if !it.document.provisional => {
                     let name = it.document.key.unwrap_or_else(|| it.document.id.to_string());
@@ -180,7 +183,7 @@ fn fresh(id: CustomerId, request: &CreateCustomer, context: &Context) -> Custome
         id,
         key: Some(request.key.clone()),
         name: request.name.clone().unwrap_or_else(|| request.key.clone()),
-        subjects: request.subjects.clone(),
+        subjects: request.subjects().to_vec(),
         provisional: false,
         metadata: request.metadata.clone(),
         created_at: context.now,

@@ -11,7 +11,7 @@ use crate::{
     catalogue::{index::Versioned, load},
     ops::{
         Context, Ops,
-        change::Changed,
+        change::{Changed, Turn},
         control::{CHANGE_ATTEMPTS, concurrent_change, unreadable},
         customer::{Customer, UpdateCustomer, check_subjects},
         document::Kind,
@@ -63,8 +63,9 @@ impl Ops {
         self.once(context, async {
             request.key.check("key")?;
             for _ in 0..CHANGE_ATTEMPTS {
-                let before = self.customer(context, name).await?;
-                let changed = self.try_update_customer(context, before, request.clone()).await?;
+                let (turn, before) = self.customer_in_turn(context, name).await?;
+                let request = request.clone();
+                let changed = self.try_update_customer(context, turn, before, request).await?;
                 if let Some(customer) = changed {
                     return Ok(customer);
                 }
@@ -78,8 +79,8 @@ impl Ops {
     pub async fn delete_customer(&self, context: &Context, name: &str) -> Result<(), Problem> {
         self.once(context, async {
             for _ in 0..CHANGE_ATTEMPTS {
-                let customer = self.customer(context, name).await?;
-                if self.try_delete_customer(context, customer).await?.is_some() {
+                let (turn, customer) = self.customer_in_turn(context, name).await?;
+                if self.try_delete_customer(context, turn, customer).await?.is_some() {
                     return Ok(());
                 }
             }
@@ -91,6 +92,7 @@ impl Ops {
     async fn try_update_customer(
         &self,
         context: &Context,
+        turn: Turn,
         before: Versioned<Customer>,
         request: UpdateCustomer,
     ) -> Result<Option<Customer>, Problem> {
@@ -132,6 +134,7 @@ impl Ops {
         let rows = holders.free.iter().chain(&moved).map(row).collect();
         draft.statements.extend(subject::insert(rows));
         let plan = CustomerPlan {
+            turn,
             draft,
             customer: id,
             commands: Vec::new(),
@@ -194,6 +197,7 @@ impl Ops {
     async fn try_delete_customer(
         &self,
         context: &Context,
+        turn: Turn,
         customer: Versioned<Customer>,
     ) -> Result<Option<()>, Problem> {
         let id = customer.document.id;
@@ -205,6 +209,7 @@ impl Ops {
         draft.audit("customer.delete", Some(&customer.document), None);
         let subjects = customer.document.subjects;
         let plan = CustomerPlan {
+            turn,
             draft,
             customer: id,
             commands: vec![CustomerCommand::Delete { customer: id }],
@@ -231,6 +236,18 @@ impl Ops {
     ) -> Result<Versioned<Customer>, Problem> {
         let found = self.find_customer(context, name).await?;
         found.ok_or_else(|| Problem::not_found("customer", name))
+    }
+
+    /// The customer with this key or id, as nobody else in the process changes it meanwhile.
+    pub(in crate::ops) async fn customer_in_turn(
+        &self,
+        context: &Context,
+        name: &str,
+    ) -> Result<(Turn, Versioned<Customer>), Problem> {
+        let id = self.customer(context, name).await?.document.id.to_string();
+        let turn = self.turn(&id).await;
+        // It may have changed, or gone, while this waited.
+        Ok((turn, self.customer(context, &id).await?))
     }
 
     /// The customer with this key or id, if there is one.

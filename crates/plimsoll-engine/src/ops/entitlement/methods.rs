@@ -87,7 +87,8 @@ impl Ops {
     ) -> Result<Entitlement, Problem> {
         self.once(context, async {
             for _ in 0..CHANGE_ATTEMPTS {
-                let customer = self.customer(context, customer).await?.document.id;
+                let (turn, customer) = self.customer_in_turn(context, customer).await?;
+                let customer = customer.document.id;
                 let found = self.find_entitlement(context, customer, name).await?;
                 let after = request.clone().apply(&found.entry.document, context.now)?;
                 let Versioned { version, document: before } = &found.entry;
@@ -96,6 +97,7 @@ impl Ops {
                 draft.audit("entitlement.update", Some(before), Some(&after));
                 let entitlement = after.to_core(found.feature);
                 let plan = CustomerPlan {
+                    turn,
                     draft,
                     customer,
                     commands: vec![CustomerCommand::PutEntitlement { customer, entitlement }],
@@ -121,13 +123,15 @@ impl Ops {
     ) -> Result<(), Problem> {
         self.once(context, async {
             for _ in 0..CHANGE_ATTEMPTS {
-                let customer = self.customer(context, customer).await?.document.id;
+                let (turn, customer) = self.customer_in_turn(context, customer).await?;
+                let customer = customer.document.id;
                 let found = self.find_entitlement(context, customer, name).await?;
                 let entitlement = found.entry.document.id;
                 let mut draft = self.draft(context);
                 draft.delete(&found.entry);
                 draft.audit("entitlement.delete", Some(&found.entry.document), None);
                 let plan = CustomerPlan {
+                    turn,
                     draft,
                     customer,
                     commands: vec![CustomerCommand::DeleteEntitlement { customer, entitlement }],
@@ -181,7 +185,8 @@ impl Ops {
         customer: &str,
         request: CreateEntitlement,
     ) -> Result<Option<Entitlement>, Problem> {
-        let customer = self.customer(context, customer).await?.document.id;
+        let (turn, customer) = self.customer_in_turn(context, customer).await?;
+        let customer = customer.document.id;
         let feature = self.feature_for(context, &request.feature)?;
         let most = limits::CUSTOMER_ENTITLEMENTS;
         let rows = self.entitlement_rows(context, customer, None, most).await?;
@@ -202,6 +207,7 @@ impl Ops {
         draft.insert_part(&entitlement, Some(&key), Some(customer.to_string()));
         draft.audit("entitlement.create", None, Some(&entitlement));
         let plan = CustomerPlan {
+            turn,
             draft,
             customer,
             commands: vec![CustomerCommand::PutEntitlement {

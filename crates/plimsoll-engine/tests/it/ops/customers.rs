@@ -11,7 +11,10 @@ use plimsoll_engine::{
 };
 use serde_json::json;
 
-use super::world::{World, code, id};
+use super::{
+    partitions::Fault,
+    world::{World, code, id},
+};
 
 /// What ingest does with usage of a subject that nobody knows.
 async fn usage_of_unknown(world: &World, subject: &str) -> CustomerId {
@@ -137,14 +140,24 @@ async fn a_subject_that_sent_usage_stays_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_failed_customer_gives_its_subjects_back() {
-    let world = World::new().await;
-    *world.partitions.fault.lock().unwrap() = Some(super::partitions::Fault::Unavailable);
-    let body = json!({"key": "acme", "subjects": ["a"]});
-    let failed = world.live.post("/customers", body.clone()).await;
-    assert_eq!(code(failed), Some(ProblemCode::Unavailable));
-    assert_eq!(resolution(&world, "a"), None);
-    world.live.post("/customers", body).await.unwrap();
+async fn a_subject_whose_customer_may_have_been_made_is_looked_up() {
+    // What became of the first commit; whether the same customer can then be made.
+    let cases =
+        [(Fault::Unavailable, true), (Fault::UnknownLost, true), (Fault::UnknownWritten, false)];
+    for (fault, made_anew) in cases {
+        let world = World::new().await;
+        *world.partitions.fault.lock().unwrap() = Some(fault);
+        let body = |key: &str| json!({"key": key, "subjects": ["a"]});
+        let failed = world.live.post("/customers", body("acme")).await;
+        assert_eq!(code(failed), Some(ProblemCode::Unavailable), "{fault:?}");
+        let again = world.live.post("/customers", body("other")).await;
+        let expected = if made_anew { None } else { Some(ProblemCode::SubjectInUse) };
+        assert_eq!(code(again), expected, "{fault:?}");
+        let name = if made_anew { "other" } else { "acme" };
+        let customer = id(&world.live.get(&format!("/customers/{name}")).await.unwrap());
+        let customer = customer.parse().unwrap();
+        assert_eq!(resolution(&world, "a"), Some(Resolution::Known { customer }), "{fault:?}");
+    }
 }
 
 #[tokio::test]

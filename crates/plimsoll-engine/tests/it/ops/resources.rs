@@ -115,7 +115,7 @@ async fn a_patch_changes_what_it_names() {
     let meter = json!({"key": "m", "name": "old", "event_type": "t", "aggregation": "count",
         "metadata": {"a": "1", "b": "2"}});
     let before = world.live.post("/meters", meter).await.unwrap();
-    world.clock.advance(std::time::Duration::from_secs(60));
+    world.clock.advance(std::time::Duration::from_mins(1));
     let patch = json!({"metadata": {"a": null, "c": "3"}});
     let after = world.live.patch("/meters/m", patch).await.unwrap();
     assert_eq!(after["name"], "old");
