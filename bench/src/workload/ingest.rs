@@ -29,7 +29,7 @@ pub(crate) const FEATURE: &str = "tokens";
 /// The lines of the rule, in percent of the limit.
 pub(crate) const PERCENTAGES: [u32; 5] = [50, 75, 80, 90, 100];
 /// The customers' limit, in tokens. An event has 256 tokens on average.
-const LIMIT: u64 = 1_000_000;
+const LIMIT: u64 = 100_000;
 const TOKENS_MAX: u32 = 512;
 /// Different requests that each connection has ready.
 const REQUESTS_PER_CONNECTION: u32 = 8;
