@@ -114,9 +114,11 @@ impl Engine {
         Ok(Self { deps, ops, ingest, partitions })
     }
 
-    /// Whether every partition takes requests and the store works.
-    pub fn is_ready(&self) -> bool {
-        self.partitions.is_ready() && self.deps.store.healthy()
+    /// Whether every partition takes requests and the store answers and writes.
+    pub async fn is_ready(&self) -> bool {
+        // The question refreshes what a store knows of its own health.
+        let answers = meta::ping(&*self.deps.store).await.is_ok();
+        answers && self.partitions.is_ready() && self.deps.store.healthy()
     }
 
     /// Takes what waits, leaves checkpoints behind, lets go of the store.

@@ -30,7 +30,7 @@ pub(crate) async fn healthz() -> &'static str {
     responses((status = 200, description = "They can.", body = String, content_type = "text/plain"))
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<&'static str> {
-    if app.engine.is_ready() {
+    if app.engine.is_ready().await {
         return Ok("ready\n");
     }
     let detail = "a part of the engine recovers or has stopped, or the store does not work";

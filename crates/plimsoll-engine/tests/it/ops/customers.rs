@@ -110,11 +110,20 @@ async fn two_provisional_customers_do_not_become_one() {
 #[tokio::test]
 async fn a_provisional_customer_yields_a_key_that_is_taken() {
     let world = World::new().await;
-    world.live.post("/customers", json!({"key": "acme"})).await.unwrap();
+    world.live.post("/customers", json!({"key": "acme", "subjects": []})).await.unwrap();
     let provisional = usage_of_unknown(&world, "acme").await;
     let shown = world.live.get(&format!("/customers/{provisional}")).await.unwrap();
     assert_eq!(shown["key"], json!(null));
     assert_eq!(shown["name"], "acme");
+}
+
+#[tokio::test]
+async fn without_subjects_the_key_is_the_subject() {
+    let world = World::new().await;
+    let acme = world.live.post("/customers", json!({"key": "acme"})).await.unwrap();
+    assert_eq!(acme["subjects"], json!(["acme"]));
+    let customer = id(&acme).parse().unwrap();
+    assert_eq!(resolution(&world, "acme"), Some(Resolution::Known { customer }));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn a_database_that_is_away_comes_back() {
     let event = [event("x", "acme", &json!(1))];
     assert_eq!(world.send(&event).await, Err(IngestError::RetrySameIds));
     assert_eq!(world.send(&event).await, Err(IngestError::RetrySameIds));
-    assert!(!world.engine.is_ready());
+    assert!(!world.engine.is_ready().await);
     world.store.set_unreachable(false);
     world.until_ready().await;
     assert_eq!(world.send(&event).await.unwrap().accepted, 1);

@@ -87,9 +87,13 @@ impl World {
     }
 
     /// Waits until every partition takes requests.
+    #[expect(clippy::disallowed_methods, reason = "looking again takes a pause between looks")]
     pub(super) async fn until_ready(&self) {
-        let engine = self.engine.clone();
-        until(move || engine.is_ready()).await;
+        let started = std::time::Instant::now();
+        while !self.engine.is_ready().await {
+            assert!(started.elapsed() < PATIENCE, "the partitions did not come back");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(super) fn context(&self) -> Context {
@@ -223,17 +227,4 @@ async fn engine(store: &Arc<FaultyStore>, clock: &Arc<StandingClock>) -> Engine 
         allow: "127.0.0.0/8".parse::<AllowList>().unwrap(),
     };
     Engine::start(deps, options).await.unwrap()
-}
-
-/// Waits for a condition.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waiting for a condition takes a pause between looks"
-)]
-pub(super) async fn until(condition: impl Fn() -> bool) {
-    let started = std::time::Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < PATIENCE, "the condition did not come about");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
