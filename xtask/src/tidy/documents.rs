@@ -61,7 +61,9 @@ pub(super) fn check_problem_pages(tree: &Tree) -> Vec<Complaint> {
 
 /// The stable codes: the table of `Variant = "code", status, "title";`, however it is broken.
 fn problem_codes(source: &str) -> Vec<(usize, &str)> {
-    let is_code = |text: &str| text.chars().all(|it| it.is_ascii_lowercase() || it == '_');
+    let is_code = |text: &str| {
+        text.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
+    };
     let is_status = |rest: &str| {
         rest.strip_prefix(", ").is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
     };

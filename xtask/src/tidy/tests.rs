@@ -47,6 +47,7 @@ fn one_file() {
         expect(&[(path, content)], &[complaint]);
     }
     expect(&[("a.rs", &source(&"é".repeat(100)))], &[]);
+    expect(&[("a.rs", &source(&format!("/// | {} |", "é".repeat(100))))], &[]);
     expect(&[("a.rs", &source(concat!("let fooXX", "Xbar;")))], &[]);
     expect(&[("LICENSE", "\ttext ")], &[]);
 }
@@ -95,6 +96,7 @@ fn imports() {
         ("crates/plimsoll-engine/src/ops/rules.rs", "use crate::delivery::channels::X;", None),
         ("crates/plimsoll-engine/src/partition.rs", "use crate::ops::Ops;", Some("call the")),
         ("crates/plimsoll-engine/src/partition.rs", "use crate::{deps, ops::port::X};", None),
+        ("crates/plimsoll-engine/src/partition.rs", "use crate::ops::portal;", Some("call the")),
         ("crates/plimsoll-server/src/api/v1.rs", "use plimsoll_store::Store;", Some("ops")),
         ("crates/plimsoll-server/src/console.rs", "use crate::api::v1;", Some("siblings")),
         ("crates/plimsoll/src/assemble.rs", "use plimsoll_store::SqliteStore;", None),
