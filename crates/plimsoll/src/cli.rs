@@ -56,6 +56,13 @@ enum Command {
     Openapi,
 }
 
+/// What the flags do not show.
+const SECRETS: &str = "\
+Every flag can be given as a variable too, PLIMSOLL_LISTEN for --listen. Secrets have no flag:
+  PLIMSOLL_BOOTSTRAP_KEY  the first admin key of an empty store, plm_live_… or plm_test_…
+  PLIMSOLL_MASTER_KEY     what seals secrets at rest, 64 hexadecimal digits
+                          [default: in master.key in the data directory]";
+
 /// Where the store is.
 #[derive(Debug, Args)]
 pub(crate) struct StoreFlags {
@@ -74,11 +81,7 @@ pub(crate) struct StoreFlags {
 // The two secrets, PLIMSOLL_BOOTSTRAP_KEY and PLIMSOLL_MASTER_KEY, have no flag: other processes of
 // the machine can read command lines.
 #[derive(Debug, Args)]
-#[command(after_help = "Every flag can be given as a variable too, PLIMSOLL_LISTEN for --listen. \
-                        Secrets have no flag:\n  PLIMSOLL_BOOTSTRAP_KEY  the first admin key of an \
-                        empty store, plm_live_… or plm_test_…\n  PLIMSOLL_MASTER_KEY     what seals \
-                        secrets at rest, 64 hexadecimal digits\n                          [default: \
-                        in master.key in the data directory]")]
+#[command(after_help = SECRETS)]
 pub(crate) struct SettingFlags {
     #[command(flatten)]
     store: StoreFlags,

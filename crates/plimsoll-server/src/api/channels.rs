@@ -20,7 +20,11 @@ use crate::{
 #[utoipa::path(
     post, path = "/v1/channels", tag = "channels",
     request_body = CreateChannel,
-    responses((status = 201, description = "The channel that was made. Its secret is shown here only.", body = CreatedChannel))
+    responses((
+        status = 201,
+        description = "The channel that was made. Its secret is shown here only.",
+        body = CreatedChannel
+    ))
 )]
 pub(crate) async fn create_channel(
     State(app): State<App>,
@@ -97,7 +101,11 @@ pub(crate) async fn delete_channel(
     post, path = "/v1/channels/{channel}/rotate-secret", tag = "channels",
     params(("channel" = String, Path, description = "Its id.")),
     request_body = Option<RotateSecret>,
-    responses((status = 200, description = "The channel, with its new secret.", body = CreatedChannel))
+    responses((
+        status = 200,
+        description = "The channel, with its new secret.",
+        body = CreatedChannel
+    ))
 )]
 pub(crate) async fn rotate_channel_secret(
     State(app): State<App>,

@@ -53,7 +53,11 @@ pub(crate) async fn list_entitlements(
     get, path = "/v1/customers/{customer}/entitlements/{feature}", tag = "entitlements",
     params(
         ("customer" = String, Path, description = "The customer's id or key."),
-        ("feature" = String, Path, description = "The feature's id or key, or the entitlement's id.")
+        (
+            "feature" = String,
+            Path,
+            description = "The feature's id or key, or the entitlement's id."
+        )
     ),
     responses((status = 200, description = "The entitlement.", body = Entitlement))
 )]
@@ -70,7 +74,11 @@ pub(crate) async fn get_entitlement(
     patch, path = "/v1/customers/{customer}/entitlements/{feature}", tag = "entitlements",
     params(
         ("customer" = String, Path, description = "The customer's id or key."),
-        ("feature" = String, Path, description = "The feature's id or key, or the entitlement's id.")
+        (
+            "feature" = String,
+            Path,
+            description = "The feature's id or key, or the entitlement's id."
+        )
     ),
     request_body = UpdateEntitlement,
     responses((status = 200, description = "The entitlement as it is now.", body = Entitlement))
@@ -91,7 +99,11 @@ pub(crate) async fn update_entitlement(
     delete, path = "/v1/customers/{customer}/entitlements/{feature}", tag = "entitlements",
     params(
         ("customer" = String, Path, description = "The customer's id or key."),
-        ("feature" = String, Path, description = "The feature's id or key, or the entitlement's id.")
+        (
+            "feature" = String,
+            Path,
+            description = "The feature's id or key, or the entitlement's id."
+        )
     ),
     responses((status = 204, description = "It is gone."))
 )]
@@ -110,7 +122,11 @@ pub(crate) async fn delete_entitlement(
     get, path = "/v1/customers/{customer}/entitlements/{feature}/value", tag = "entitlements",
     params(
         ("customer" = String, Path, description = "The customer's id or key."),
-        ("feature" = String, Path, description = "The feature's id or key, or the entitlement's id.")
+        (
+            "feature" = String,
+            Path,
+            description = "The feature's id or key, or the entitlement's id."
+        )
     ),
     responses((status = 200, description = "The value.", body = EntitlementValue))
 )]

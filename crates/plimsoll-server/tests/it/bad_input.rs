@@ -1,4 +1,4 @@
-//! Requests that cannot be done: each is a 4xx with a code and the field's name, and leaves nothing.
+//! Requests that cannot be done: each is a 4xx with a code and the field's name.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -10,6 +10,7 @@ mod database;
 mod demo;
 mod http;
 mod ledger;
+mod load;
 mod outage;
 mod process;
 mod receiver;

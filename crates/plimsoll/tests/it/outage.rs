@@ -4,8 +4,7 @@ use std::process::Command;
 
 use crate::{
     database::Database,
-    http::Client,
-    ledger::{Batch, Ledger},
+    load::{Load, NotStored},
     process::{Launch, Server},
     receiver::Receiver,
     saas, wait,
@@ -30,10 +29,9 @@ fn a_full_disk_is_a_503_until_there_is_room() {
     saas::add_customer(&client, "acme", 1_000_000_000);
 
     limit_files(&server, &FILE_BYTES.to_string());
-    let mut load = Load::new();
+    let mut load = Load::default();
     wait::until("the disk is full", || load.send(&client).is_err().then_some(()));
-    let refused = load.send(&client).expect_err("the disk is still full");
-    assert!(["retry_same_ids", "unavailable"].contains(&refused.as_str()), "{refused}");
+    check_refused(&load.send(&client));
     assert!(server.is_running());
     load.ledger.check_usage(&client);
 
@@ -51,13 +49,12 @@ fn a_database_that_goes_and_comes_back_is_a_503_meanwhile() {
     let channel = saas::set_up(&client, &receiver);
     saas::draw_lines(&client, &channel, "usage_value", &[10]);
     saas::add_customer(&client, "acme", 1_000_000_000);
-    let mut load = Load::new();
+    let mut load = Load::default();
     load.send(&client).expect("the database is there");
 
     database.allow_connections(false);
     database.disconnect_all();
-    let refused = load.send(&client).expect_err("the database is gone");
-    assert!(["retry_same_ids", "unavailable"].contains(&refused.as_str()), "{refused}");
+    check_refused(&load.send(&client));
     wait::until("the server is not ready", || {
         let answer = client.send("GET", "/readyz", &[]).expect("an answer");
         (answer.status == 503).then_some(())
@@ -78,7 +75,7 @@ fn connections_that_break_under_load_lose_and_double_nothing() {
     let client = server.client();
     saas::set_up(&client, &receiver);
     saas::add_customer(&client, "acme", 1_000_000_000);
-    let mut load = Load::new();
+    let mut load = Load::default();
     for _ in 0..10 {
         std::thread::scope(|scope| {
             scope.spawn(|| database.disconnect_all());
@@ -109,44 +106,17 @@ fn works_again(mut load: Load, server: &Server, receiver: &Receiver) {
     });
 }
 
+/// The answer says that the same ids may be sent again.
+fn check_refused(outcome: &Result<(), NotStored>) {
+    match outcome {
+        Err(NotStored::Refused(code)) => assert_eq!(code, "retry_same_ids"),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn limit_files(server: &Server, bytes: &str) {
     let pid = server.id().to_string();
     let limit = format!("--fsize={bytes}:unlimited");
     let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
     assert!(status.expect("prlimit(1)").success());
-}
-
-/// Batches one after the other, each with the same ids until it is answered.
-struct Load {
-    ledger: Ledger,
-    sent: u64,
-    unanswered: Option<Batch>,
-}
-
-impl Load {
-    fn new() -> Self {
-        Self { ledger: Ledger::default(), sent: 0, unanswered: None }
-    }
-
-    /// Sends a batch; the code of the problem if it is not stored.
-    fn send(&mut self, client: &Client) -> Result<(), String> {
-        let batch = self.unanswered.take().unwrap_or_else(|| self.batch());
-        let answer = client.send("POST", "/v1/events", &batch.body()).expect("an answer");
-        if answer.status == 200 {
-            self.ledger.note(batch, &answer.json());
-            return Ok(());
-        }
-        assert_eq!(answer.status, 503, "{}", answer.json());
-        self.unanswered = Some(batch);
-        Err(saas::text(&answer.json(), "code"))
-    }
-
-    fn batch(&mut self) -> Batch {
-        let mut events = Vec::new();
-        for _ in 0..500 {
-            self.sent += 1;
-            events.push((format!("event-{}", self.sent), "acme".to_owned(), 1));
-        }
-        Batch { events }
-    }
 }

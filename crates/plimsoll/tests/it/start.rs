@@ -1,11 +1,12 @@
 //! Starting, being stopped, starting again.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt};
 
 use crate::{
+    load::{Load, NotStored},
     process::{self, KEY, Launch},
     receiver::Receiver,
-    saas,
+    saas, wait,
 };
 
 #[test]
@@ -84,6 +85,37 @@ fn everything_is_still_there_after_a_stop_and_after_a_kill() {
     assert_eq!(saas::usage(&server.client(), "acme"), "12");
     let answer = server.client().post("/v1/events", &saas::event("1", "acme", 7));
     assert_eq!(answer["duplicates"], 1);
+}
+
+#[test]
+fn a_stop_under_load_answers_what_it_has_taken_and_loses_nothing() {
+    let launch = Launch::new();
+    let server = launch.start();
+    let client = server.client();
+    saas::set_up(&client, &Receiver::start());
+    saas::add_customer(&client, "acme", 1_000_000_000);
+    let mut load = Load::default();
+    let ended = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            loop {
+                if let Err(ended) = load.send(&client) {
+                    return ended;
+                }
+            }
+        });
+        wait::for_ms(300);
+        assert!(server.terminate().success());
+        sending.join().expect("the load does not panic")
+    });
+    // The last connection was refused or reset; a request that had been read would have ended in
+    // silence, with a part of its answer or none.
+    let NotStored::NoAnswer(error) = ended else { panic!("{ended:?}") };
+    assert_ne!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
+
+    let server = launch.start();
+    assert!(!load.ledger.batches.is_empty());
+    load.ledger.check_usage(&server.client());
+    load.ledger.check_everything_is_known(&server.client());
 }
 
 #[test]
