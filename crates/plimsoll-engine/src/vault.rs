@@ -67,11 +67,7 @@ impl Vault {
         let mut text = text.to_vec();
         let length = self
             .key
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(associated),
-                &mut text,
-            )
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(associated), &mut text)
             .map_err(|_| Unopenable)?
             .len();
         text.truncate(length);

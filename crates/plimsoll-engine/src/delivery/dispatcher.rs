@@ -149,8 +149,8 @@ impl Shared {
         let outbound = match lanes.get(&channel) {
             None => outbound,
             Some(lane) => match lane.offer(outbound) {
-                Ok(()) => return,
-                Err(outbound) => outbound,
+                None => return,
+                Some(outbound) => outbound,
             },
         };
         drop(lanes);
@@ -176,7 +176,7 @@ impl Shared {
             // Without a sender everything is stopping.
             let results = self.results.upgrade()?;
             let _runtime = self.runtime.enter();
-            lanes.insert(channel, lane::start(Arc::clone(self), channel, results));
+            lanes.insert(channel, lane::start(self, channel, results));
         }
         lanes.get(&channel).map(work)
     }
@@ -200,7 +200,9 @@ impl Shared {
                 self.nudge(open.channel);
             }
         }
-        self.meters.oldest_due_seconds.set(Duration::from_millis(oldest_ms.unsigned_abs()).as_secs_f64());
+        self.meters
+            .oldest_due_seconds
+            .set(Duration::from_millis(oldest_ms.unsigned_abs()).as_secs_f64());
         Ok(())
     }
 }

@@ -11,6 +11,7 @@
 
 mod attempts;
 mod backlog;
+mod door;
 mod ready;
 mod request;
 mod settled;
@@ -35,8 +36,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use self::{
     attempts::{Attempt, Attempts, Sent},
     backlog::{Backlog, Page},
+    door::Door,
     ready::Ready,
-    request::Prepared,
     settled::Settled,
 };
 use super::{
@@ -87,26 +88,13 @@ struct Lane {
     timer: Option<Timer>,
 }
 
-/// Whether the channel takes deliveries.
-enum Door {
-    /// Nothing is known yet.
-    Unknown,
-    Open(Prepared),
-    /// The channel is disabled or gone: its open deliveries fail.
-    Closed {
-        /// Deliveries may be open in the store.
-        is_dirty: bool,
-        /// They are being failed.
-        is_sweeping: bool,
-    },
-}
-
 struct Timer {
     at_us: u64,
     sleep: BoxFuture<'static, ()>,
 }
 
 /// What the work of a lane comes to.
+#[expect(clippy::large_enum_variant, reason = "the large variants are the common ones")]
 enum Event {
     /// An attempt's request is on its way, or will not be.
     Begun(Attempt, Result<Exchange, Failure>),
@@ -124,7 +112,7 @@ enum Event {
 
 /// Starts the lane of a channel.
 pub(super) fn start(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     channel: ChannelId,
     results: mpsc::Sender<Finished>,
 ) -> LaneHandle {
@@ -136,7 +124,7 @@ pub(super) fn start(
         inbox,
         flags: Arc::clone(&flags),
         written,
-        door: Door::Unknown,
+        door: Door::unknown(micros(shared.deps.clock.elapsed())),
         pace: Pace::new(None),
         ready: Ready::default(),
         held: HashSet::new(),
@@ -145,7 +133,7 @@ pub(super) fn start(
         settled: Settled::default(),
         work: FuturesUnordered::new(),
         timer: None,
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
     };
     shared.deps.tasks.spawn(lane.run());
     LaneHandle { inbox: sender, flags }
@@ -153,14 +141,14 @@ pub(super) fn start(
 
 impl LaneHandle {
     /// Hands over a delivery; gives it back if the lane has ended.
-    pub(super) fn offer(&self, outbound: Outbound) -> Result<(), Outbound> {
+    pub(super) fn offer(&self, outbound: Outbound) -> Option<Outbound> {
         match self.inbox.try_send(outbound) {
-            Ok(()) => Ok(()),
+            Ok(()) => None,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.look_into_store();
-                Ok(())
+                None
             }
-            Err(mpsc::error::TrySendError::Closed(outbound)) => Err(outbound),
+            Err(mpsc::error::TrySendError::Closed(outbound)) => Some(outbound),
         }
     }
 
@@ -209,6 +197,7 @@ impl Lane {
     fn advance(&mut self) {
         if self.flags.look_into_store.swap(false, Ordering::Acquire) {
             self.backlog.is_behind_again();
+            self.turn_away();
         }
         self.look_at_door();
         self.read_if_needed();
@@ -254,7 +243,7 @@ impl Lane {
 
     /// Whether the lane is of no more use: its channel was deleted and nothing of it is left.
     fn has_nothing_left(&mut self) -> bool {
-        let is_clean = matches!(self.door, Door::Closed { is_dirty: false, is_sweeping: false });
+        let is_clean = matches!(self.door, Door::Closed { sweep_at_us: None, is_sweeping: false });
         if !is_clean || !self.held.is_empty() || self.attempts.in_flight() > 0 {
             return false;
         }
@@ -270,10 +259,8 @@ impl Lane {
     async fn finish(mut self) {
         self.inbox.close();
         let mut grace = self.shared.deps.clock.sleep(STOP_GRACE);
-        for job in self.ready.clear() {
-            self.held.remove(&job.delivery);
-            self.shared.meters.queued.decrement(1);
-        }
+        let ready = self.ready.clear();
+        self.let_go(ready);
         while self.attempts.in_flight() > 0 {
             tokio::select! {
                 biased;
@@ -299,6 +286,7 @@ impl Lane {
             self.next_start_us(now_us),
             self.attempts.idle_until_us(),
             self.next_read_us(now_us),
+            self.next_look_us(),
         ]
         .into_iter()
         .flatten()

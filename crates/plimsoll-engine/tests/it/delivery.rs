@@ -10,4 +10,5 @@ mod failures;
 mod flow;
 mod receiver;
 mod retries;
+mod tls;
 mod world;

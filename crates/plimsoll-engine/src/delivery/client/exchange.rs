@@ -121,12 +121,11 @@ impl Exchange {
     ///
     /// Once the status is known, nothing that happens to the body changes it.
     pub async fn finish(mut self) -> (Result<Answer, Failure>, Option<Wire>) {
-        let sent = match self.early.take() {
-            Some(sent) => Ok(sent),
-            None => {
-                let response = &mut self.response;
-                self.wire.drive(&mut self.deadline, |cx| response.as_mut().poll(cx)).await
-            }
+        let sent = if let Some(sent) = self.early.take() {
+            Ok(sent)
+        } else {
+            let response = &mut self.response;
+            self.wire.drive(&mut self.deadline, |cx| response.as_mut().poll(cx)).await
         };
         let response = match sent {
             Ok(Ok(response)) => response,

@@ -107,7 +107,7 @@ pub fn vet_url(text: &str, allow: &AllowList) -> Result<Url, UrlRefusal> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(UrlRefusal::Credentials);
     }
-    vet_host(url.host().ok_or(UrlRefusal::Invalid)?, allow)?;
+    vet_host(&url.host().ok_or(UrlRefusal::Invalid)?, allow)?;
     vet_port(url.port_or_known_default().ok_or(UrlRefusal::Invalid)?)?;
     // The parser of URLs leaves characters in the path that a request line cannot have.
     PathAndQuery::try_from(url.path()).map_err(|_| UrlRefusal::Invalid)?;
@@ -117,11 +117,11 @@ pub fn vet_url(text: &str, allow: &AllowList) -> Result<Url, UrlRefusal> {
     Ok(url)
 }
 
-fn vet_host(host: Host<&str>, allow: &AllowList) -> Result<(), UrlRefusal> {
+fn vet_host(host: &Host<&str>, allow: &AllowList) -> Result<(), UrlRefusal> {
     let address = match host {
         Host::Domain(name) => return vet_name(name, allow),
-        Host::Ipv4(address) => IpAddr::V4(address),
-        Host::Ipv6(address) => IpAddr::V6(address),
+        Host::Ipv4(address) => IpAddr::V4(*address),
+        Host::Ipv6(address) => IpAddr::V6(*address),
     };
     allow.vet(address).map_err(UrlRefusal::Address)
 }

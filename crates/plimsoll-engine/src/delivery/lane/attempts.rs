@@ -282,10 +282,7 @@ impl Lane {
         }
         let spilled = self.ready.spill(limits::LANE_CONCURRENCY);
         if !spilled.is_empty() {
-            self.shared.meters.queued.decrement(spilled.len() as f64);
-            for job in spilled {
-                self.held.remove(&job.delivery);
-            }
+            self.let_go(spilled);
             self.backlog.is_behind_again();
         }
     }
@@ -293,10 +290,9 @@ impl Lane {
 
 fn result_of(answer: &Result<Answer, Failure>) -> AttemptResult {
     match answer {
-        Ok(answer) => AttemptResult::Answered {
-            status: answer.status,
-            retry_after_ms: answer.retry_after_ms,
-        },
+        Ok(answer) => {
+            AttemptResult::Answered { status: answer.status, retry_after_ms: answer.retry_after_ms }
+        }
         Err(failure) => AttemptResult::Failed(failure.class),
     }
 }

@@ -7,18 +7,19 @@
 //!
 //! Not here: sending (`attempts`).
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
-use plimsoll_core::{ids::{ChannelId, DeliveryId}, limits, time::Timestamp};
+use plimsoll_core::{
+    ids::{ChannelId, DeliveryId},
+    limits,
+    time::Timestamp,
+};
 use plimsoll_store::{
-    Batch, Lane as StoreLane, ReadError, Store,
+    ReadError, Store,
     delivery::{self, DueDelivery, DuePlace},
 };
 
-use super::{Door, Event, Lane, ready::Job, request::Prepared};
+use super::{Door, Event, Lane, ready::Job};
 use crate::delivery::dispatcher::Outbound;
 
 /// Deliveries that one read brings into memory.
@@ -29,10 +30,6 @@ const REFILL_BELOW: usize = 128;
 const READ_INTERVAL_US: u64 = 20_000;
 /// Wait after a read that failed.
 const READ_RETRY_US: u64 = 1_000_000;
-/// Deliveries of a closed channel that one transaction fails.
-const SWEEP_DELIVERIES: u32 = 1_000;
-/// What the deliveries of a closed channel show.
-const CHANNEL_DISABLED: &str = "channel_disabled";
 
 /// What a lane knows about the part of its work that is in the store only.
 #[derive(Debug)]
@@ -94,8 +91,7 @@ impl Lane {
         if self.flags.look_into_store.swap(false, Ordering::Acquire) {
             self.backlog.is_behind_again();
         }
-        if let Door::Closed { is_dirty, .. } = &mut self.door {
-            *is_dirty = true;
+        if self.turn_away() {
             return;
         }
         if self.is_known(outbound.delivery, 0) {
@@ -196,83 +192,16 @@ impl Lane {
         }
     }
 
-    /// Looks whether the channel has changed.
-    pub(super) fn look_at_door(&mut self) {
-        let channel = self.shared.channels.get(self.id).filter(|it| !it.disabled);
-        match (&self.door, channel) {
-            (Door::Open(known), Some(now)) if Arc::ptr_eq(&known.channel, &now) => {}
-            // What is being failed was open before; let that end before anything new comes.
-            (Door::Closed { is_sweeping: true, .. }, Some(_)) => return,
-            (_, Some(channel)) => {
-                self.pace.set_rate_limit(channel.rate_limit);
-                self.drop_wires();
-                match Prepared::new(channel) {
-                    Ok(prepared) => {
-                        if matches!(self.door, Door::Closed { .. }) {
-                            self.backlog.is_behind_again();
-                        }
-                        self.door = Door::Open(prepared);
-                    }
-                    Err(error) => {
-                        tracing::error!(channel = %self.id, %error, "the channel cannot be used");
-                        self.close_door();
-                    }
-                }
-            }
-            (_, None) => self.close_door(),
-        }
-        self.sweep_if_dirty();
+    fn is_known(&self, delivery: DeliveryId, attempts: u32) -> bool {
+        self.held.contains(&delivery) || self.settled.is_stale(delivery, attempts)
     }
 
-    fn close_door(&mut self) {
-        if matches!(self.door, Door::Closed { .. }) {
-            return;
-        }
-        for job in self.ready.clear() {
+    /// Drops jobs that were not started; the store has them.
+    pub(super) fn let_go(&mut self, jobs: Vec<Job>) {
+        for job in jobs {
             self.held.remove(&job.delivery);
             self.shared.meters.queued.decrement(1);
         }
-        self.drop_wires();
-        self.door = Door::Closed { is_dirty: true, is_sweeping: false };
-    }
-
-    /// Fails the open deliveries of a closed channel.
-    fn sweep_if_dirty(&mut self) {
-        let Door::Closed { is_dirty, is_sweeping } = &mut self.door else { return };
-        if *is_sweeping || !std::mem::take(is_dirty) {
-            return;
-        }
-        *is_sweeping = true;
-        let deps = self.shared.deps.clone();
-        let channel = self.id;
-        self.work.push(Box::pin(async move {
-            loop {
-                let now = deps.clock.now();
-                let fail =
-                    delivery::fail_open(channel, CHANNEL_DISABLED, now, SWEEP_DELIVERIES);
-                let batch = Batch::new(StoreLane::Attempts, vec![fail]);
-                match deps.store.commit(batch).await {
-                    Ok(rows) if rows[0].len() == SWEEP_DELIVERIES as usize => {}
-                    Ok(_) => return Event::Swept(Ok(())),
-                    Err(error) => {
-                        tracing::warn!(%channel, %error, "deliveries cannot be failed");
-                        deps.clock.sleep(Duration::from_micros(READ_RETRY_US)).await;
-                        return Event::Swept(Err(()));
-                    }
-                }
-            }
-        }));
-    }
-
-    pub(super) fn swept(&mut self, result: Result<(), ()>) {
-        if let Door::Closed { is_dirty, is_sweeping } = &mut self.door {
-            *is_sweeping = false;
-            *is_dirty |= result.is_err();
-        }
-    }
-
-    fn is_known(&self, delivery: DeliveryId, attempts: u32) -> bool {
-        self.held.contains(&delivery) || self.settled.is_stale(delivery, attempts)
     }
 
     fn hold(&mut self, job: Job) {
@@ -314,11 +243,8 @@ async fn read(
     if due.len() >= limit {
         return Ok((due, None));
     }
-    let end_of_due = DuePlace {
-        next_attempt_at: now,
-        ordinal: i64::MAX,
-        id: DeliveryId::from_bits(u128::MAX),
-    };
+    let end_of_due =
+        DuePlace { next_attempt_at: now, ordinal: i64::MAX, id: DeliveryId::from_bits(u128::MAX) };
     let later = delivery::due(store, channel, Timestamp::MAX, Some(end_of_due), 1).await?;
     let retry_at = later.first().and_then(|it| it.delivery.next_attempt_at);
     Ok((due, retry_at))

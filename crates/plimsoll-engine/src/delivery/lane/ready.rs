@@ -61,16 +61,12 @@ impl Ready {
         }
         while let Some(job) = self.queue.pop_front() {
             let Some(customer) = job.ordered_by() else { return Some(job) };
-            match self.starting.get_mut(&customer) {
-                Some(behind) => {
-                    behind.push_back(job);
-                    self.waiting += 1;
-                }
-                None => {
-                    self.starting.insert(customer, VecDeque::new());
-                    return Some(job);
-                }
-            }
+            let Some(behind) = self.starting.get_mut(&customer) else {
+                self.starting.insert(customer, VecDeque::new());
+                return Some(job);
+            };
+            behind.push_back(job);
+            self.waiting += 1;
         }
         None
     }
@@ -78,14 +74,11 @@ impl Ready {
     /// Tells that the customer's first attempt is on its way, or will not be.
     pub(super) fn on_its_way(&mut self, customer: CustomerId) {
         let Some(behind) = self.starting.get_mut(&customer) else { return };
-        match behind.pop_front() {
-            Some(next) => {
-                self.waiting -= 1;
-                self.released.push_back(next);
-            }
-            None => {
-                self.starting.remove(&customer);
-            }
+        if let Some(next) = behind.pop_front() {
+            self.waiting -= 1;
+            self.released.push_back(next);
+        } else {
+            self.starting.remove(&customer);
         }
     }
 
@@ -128,12 +121,12 @@ mod tests {
         }
     }
 
-    fn numbers(jobs: Vec<Job>) -> Vec<u64> {
+    fn numbers(jobs: &[Job]) -> Vec<u64> {
         jobs.iter().map(|it| (it.delivery.bits() >> 80) as u64).collect()
     }
 
     fn pop_all(ready: &mut Ready) -> Vec<u64> {
-        numbers(std::iter::from_fn(|| ready.pop()).collect())
+        numbers(&std::iter::from_fn(|| ready.pop()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -172,11 +165,11 @@ mod tests {
         ready.push(job(11, None, 0));
         ready.push(job(12, None, 0));
         assert_eq!(ready.len(), 10);
-        assert_eq!(numbers(ready.spill(9)), [12]);
-        assert_eq!(numbers(ready.spill(3)), [11]);
+        assert_eq!(numbers(&ready.spill(9)), [12]);
+        assert_eq!(numbers(&ready.spill(3)), [11]);
         assert_eq!(ready.len(), 8);
         ready.on_its_way(CustomerId::from_parts(0, 0));
-        let mut rest = numbers(ready.clear());
+        let mut rest = numbers(&ready.clear());
         rest.sort_unstable();
         assert_eq!(rest, [3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(ready.len(), 0);

@@ -57,11 +57,9 @@ impl Prepared {
         let timestamp = (now.as_ms().div_euclid(1_000)).to_string();
         let signature = signature::sign(&self.channel.secrets, now, &id, &timestamp, &job.body);
         let mut headers = self.headers.clone();
-        for (name, value) in [
-            (WEBHOOK_ID, id),
-            (WEBHOOK_TIMESTAMP, timestamp),
-            (WEBHOOK_SIGNATURE, signature),
-        ] {
+        for (name, value) in
+            [(WEBHOOK_ID, id), (WEBHOOK_TIMESTAMP, timestamp), (WEBHOOK_SIGNATURE, signature)]
+        {
             let value = HeaderValue::try_from(value).expect("ids, digits and base64 are ASCII");
             headers.insert(name, value);
         }

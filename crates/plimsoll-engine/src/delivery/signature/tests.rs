@@ -84,7 +84,10 @@ fn what_is_not_a_secret_is_refused() {
     let cases = [
         (String::new(), Some(InvalidSecret::Prefix)),
         ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), Some(InvalidSecret::Prefix)),
-        ("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=".to_owned(), Some(InvalidSecret::Prefix)),
+        (
+            "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=".to_owned(),
+            Some(InvalidSecret::Prefix),
+        ),
         ("whsec_".to_owned(), Some(InvalidSecret::Length)),
         ("whsec_!".to_owned(), Some(InvalidSecret::Base64)),
         (of_bytes(23), Some(InvalidSecret::Length)),

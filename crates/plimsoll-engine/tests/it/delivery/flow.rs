@@ -217,10 +217,37 @@ async fn deliveries_of_a_disabled_or_deleted_channel_fail() {
         world.reached(it.delivery, DeliveryState::Success).await;
     }
     assert_eq!(arrived.len(), 2 * limits::LANE_CONCURRENCY);
+    // One that is made in spite of it fails as well, a moment later.
+    let late = world.send_one(disabled).await;
+    world.clock.skip(std::time::Duration::from_secs(2));
+    world.reached(late, DeliveryState::Failed).await;
     // Enabled again, the channel takes new ones.
     world.put(channel(disabled, receiver.url().parse().unwrap()));
     let again = world.send(disabled, 1).await;
     world.all_reached(&again, DeliveryState::Success).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_channel_may_become_known_a_moment_after_its_first_delivery() {
+    let mut world = World::start().await;
+    let receiver = world.receiver(Reply::ok()).await;
+    let id = world.channel(&receiver.url());
+    world.channels.remove(id);
+    let unknown = world.send_one(id).await;
+    tokio::task::yield_now().await;
+    world.put(channel(id, receiver.url().parse().unwrap()));
+    world.reached(unknown, DeliveryState::Success).await;
+    // The same for one that is enabled.
+    let plain = channel(id, receiver.url().parse().unwrap());
+    world.put(Channel { disabled: true, ..plain });
+    let failing = world.send_one(id).await;
+    world.clock.skip(std::time::Duration::from_secs(2));
+    world.reached(failing, DeliveryState::Failed).await;
+    let disabled = world.send_one(id).await;
+    tokio::task::yield_now().await;
+    world.put(channel(id, receiver.url().parse().unwrap()));
+    world.reached(disabled, DeliveryState::Success).await;
     world.end().await;
 }
 
@@ -232,11 +259,10 @@ async fn a_stop_lets_requests_finish_and_writes_their_results() {
     let sent = world.send(id, 2 * limits::LANE_CONCURRENCY).await;
     receiver.wait_for(limits::LANE_CONCURRENCY).await;
     let released = receiver.clone();
-    let (stopped, ()) = tokio::join!(world.sleep(), async {
+    tokio::join!(world.sleep(), async {
         tokio::task::yield_now().await;
         released.set(Reply::ok());
     });
-    stopped;
     let mut states = Vec::new();
     for it in &sent {
         states.push(world.row(it.delivery).await.state);

@@ -55,8 +55,9 @@ impl Reply {
     /// An answer with this status, further header lines and body.
     pub(super) fn status(status: u16, headers: &str, body: &str) -> Self {
         let length = body.len();
-        let text =
-            format!("HTTP/1.1 {status} Some Reason\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+        let text = format!(
+            "HTTP/1.1 {status} Some Reason\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        );
         Self::Write(text.into_bytes())
     }
 
@@ -156,7 +157,7 @@ impl Receiver {
                 Reply::WriteAndStall(bytes) => {
                     stream.write_all(&bytes).await.ok()?;
                     // Until the sender has had enough.
-                    stream.read(&mut [0]).await.ok()?;
+                    drop(stream.read(&mut [0]).await);
                     return None;
                 }
                 Reply::Hold => unreachable!("waited until it is something else"),

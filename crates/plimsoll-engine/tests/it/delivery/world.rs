@@ -30,10 +30,14 @@ use plimsoll_store::{
     faulty::FaultyStore,
     notification::{self, NotificationRow},
 };
+use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 use url::Url;
 
-use super::{clock::SkippableClock, receiver::{Receiver, Reply}};
+use super::{
+    clock::SkippableClock,
+    receiver::{Receiver, Reply},
+};
 
 /// How long a condition may take to come about.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +56,7 @@ pub(super) struct World {
     /// Delivery runs in it.
     tasks: TaskGroup,
     handle: Option<DispatcherHandle>,
+    trusted: Vec<CertificateDer<'static>>,
     made: u64,
     _directory: TempDir,
 }
@@ -85,9 +90,15 @@ impl World {
             outside: TaskGroup::new(),
             tasks: TaskGroup::new(),
             handle: None,
+            trusted: Vec::new(),
             made: 0,
             _directory: directory,
         }
+    }
+
+    /// Trusts an authority from the next start of delivery on.
+    pub(super) fn trust(&mut self, authority: CertificateDer<'static>) {
+        self.trusted.push(authority);
     }
 
     /// Starts delivery.
@@ -101,7 +112,7 @@ impl World {
         };
         let client = Client::new(ClientOptions {
             allow: "127.0.0.0/8".parse().unwrap(),
-            extra_roots: Vec::new(),
+            extra_roots: self.trusted.clone(),
             resolver: Arc::<Names>::clone(&self.names),
             clock: Arc::<SkippableClock>::clone(&self.clock),
         });
@@ -140,11 +151,7 @@ impl World {
     }
 
     /// Commits deliveries to a channel, about these customers in turn, and does not offer them.
-    pub(super) async fn commit(
-        &mut self,
-        channel: ChannelId,
-        customers: &[u64],
-    ) -> Vec<Outbound> {
+    pub(super) async fn commit(&mut self, channel: ChannelId, customers: &[u64]) -> Vec<Outbound> {
         let now = self.clock.now();
         let outbound: Vec<_> = customers
             .iter()
@@ -210,7 +217,11 @@ impl World {
         }
     }
 
-    async fn wait(&self, delivery: DeliveryId, is_met: impl Fn(&DeliveryRow) -> bool) -> DeliveryRow {
+    async fn wait(
+        &self,
+        delivery: DeliveryId,
+        is_met: impl Fn(&DeliveryRow) -> bool,
+    ) -> DeliveryRow {
         let waiting = async {
             loop {
                 let row = self.row(delivery).await;
@@ -220,10 +231,10 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(row) => row,
-            Err(_) => panic!("it does not come about: {:?}", self.row(delivery).await),
+        if let Ok(row) = tokio::time::timeout(PATIENCE, waiting).await {
+            return row;
         }
+        panic!("it does not come about: {:?}", self.row(delivery).await)
     }
 
     /// Moves the clock to the delivery's next attempt, and just past it.
@@ -245,7 +256,7 @@ impl Names {
 impl Resolve for Names {
     fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Vec<IpAddr>, ResolveError>> {
         let found = self.0.lock().unwrap().get(name).cloned();
-        Box::pin(async { found.ok_or(ResolveError { detail: "no such name".to_owned() }) })
+        Box::pin(async { found.ok_or_else(|| ResolveError { detail: "no such name".to_owned() }) })
     }
 }
 
