@@ -59,6 +59,7 @@ pub struct Channel {
     /// Whether nothing is sent to it.
     pub disabled: bool,
     /// Texts that Plimsoll keeps and never reads.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// When it was made.
     #[serde(with = "as_text")]
@@ -151,6 +152,7 @@ pub struct CreateChannel {
     pub disabled: bool,
     /// Texts to keep with it.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
@@ -188,7 +190,7 @@ pub struct UpdateChannel {
     pub disabled: Patch<bool>,
     /// Texts to set, or to remove by null.
     #[serde(default)]
-    #[schema(value_type = Option<MetadataPatch>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     pub metadata: Patch<MetadataPatch>,
     #[serde(default)]
     #[schema(ignore)]

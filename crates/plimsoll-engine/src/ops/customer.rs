@@ -50,6 +50,7 @@ pub struct Customer {
     /// Whether usage made it, and nobody has taken it over yet.
     pub provisional: bool,
     /// Texts that Plimsoll keeps and never reads.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// When it was made.
     #[serde(with = "as_text")]
@@ -79,6 +80,7 @@ pub struct CreateCustomer {
     pub subjects: Option<Vec<String>>,
     /// Texts to keep with it.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
@@ -96,7 +98,7 @@ pub struct UpdateCustomer {
     pub subjects: Patch<Vec<String>>,
     /// Texts to set, or to remove by null.
     #[serde(default)]
-    #[schema(value_type = Option<MetadataPatch>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     pub metadata: Patch<MetadataPatch>,
     #[serde(default)]
     #[schema(ignore)]

@@ -50,6 +50,7 @@ pub struct Entitlement {
     #[schema(value_type = Option<serde_json::Value>)]
     pub value: Option<serde_json::Value>,
     /// Texts that Plimsoll keeps and never reads.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// When it was made.
     #[serde(with = "as_text")]
@@ -111,6 +112,7 @@ pub struct CreateEntitlement {
     pub value: Option<serde_json::Value>,
     /// Texts to keep with it.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
@@ -128,7 +130,7 @@ pub struct UpdateEntitlement {
     pub value: Patch<serde_json::Value>,
     /// Texts to set, or to remove by null.
     #[serde(default)]
-    #[schema(value_type = Option<MetadataPatch>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     pub metadata: Patch<MetadataPatch>,
     #[serde(default)]
     #[schema(ignore)]

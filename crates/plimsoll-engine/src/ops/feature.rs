@@ -52,6 +52,7 @@ pub struct Feature {
     #[schema(value_type = Option<serde_json::Value>)]
     pub value: Option<serde_json::Value>,
     /// Texts that Plimsoll keeps and never reads.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// When it was made.
     #[serde(with = "as_text")]
@@ -99,6 +100,7 @@ pub struct CreateFeature {
     pub value: Option<serde_json::Value>,
     /// Texts to keep with it.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
@@ -116,7 +118,7 @@ pub struct UpdateFeature {
     pub value: Patch<serde_json::Value>,
     /// Texts to set, or to remove by null.
     #[serde(default)]
-    #[schema(value_type = Option<MetadataPatch>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     pub metadata: Patch<MetadataPatch>,
     #[serde(default)]
     #[schema(ignore)]

@@ -50,6 +50,7 @@ pub struct Meter {
     #[schema(example = "$.tokens")]
     pub value_property: Option<String>,
     /// Texts that Plimsoll keeps and never reads.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// When it was made.
     #[serde(with = "as_text")]
@@ -95,6 +96,7 @@ pub struct CreateMeter {
     pub value_property: Option<String>,
     /// Texts to keep with it.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
@@ -108,7 +110,7 @@ pub struct UpdateMeter {
     pub name: Patch<String>,
     /// Texts to set, or to remove by null.
     #[serde(default)]
-    #[schema(value_type = Option<MetadataPatch>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     pub metadata: Patch<MetadataPatch>,
     #[serde(default)]
     #[schema(ignore)]

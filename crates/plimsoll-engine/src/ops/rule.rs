@@ -67,6 +67,7 @@ pub struct Rule {
     /// Whether its notifications are recorded without being sent.
     pub disabled: bool,
     /// Texts that Plimsoll keeps and never reads.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
     /// When it was made.
     #[serde(with = "as_text")]
@@ -216,6 +217,7 @@ pub struct CreateRule {
     pub disabled: bool,
     /// Texts to keep with it.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
@@ -269,7 +271,7 @@ pub struct UpdateRule {
     pub disabled: Patch<bool>,
     /// Texts to set, or to remove by null.
     #[serde(default)]
-    #[schema(value_type = Option<MetadataPatch>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     pub metadata: Patch<MetadataPatch>,
     #[serde(default)]
     #[schema(ignore)]
