@@ -13,6 +13,7 @@ mod ledger;
 mod load;
 mod outage;
 mod process;
+mod readme;
 mod receiver;
 mod saas;
 mod settings;
