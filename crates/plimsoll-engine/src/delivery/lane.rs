@@ -267,7 +267,7 @@ impl Lane {
                 Some(event) = self.work.next() => self.handle(event),
                 () = &mut grace => {
                     let count = self.attempts.in_flight();
-                    tracing::info!(channel = %self.id, count, "requests are broken off by the stop");
+                    tracing::info!(channel = %self.id, count, "the stop breaks off requests");
                     self.attempts.forget(&self.shared.meters);
                     break;
                 }

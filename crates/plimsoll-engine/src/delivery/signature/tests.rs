@@ -36,8 +36,8 @@ fn published_vectors() {
             ID,
             TIMESTAMP,
             BODY,
-            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TB\
-             Ag==",
+            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+\
+             m7TBAg==",
         ),
     ];
     for (text, id, timestamp, body, expected) in cases {

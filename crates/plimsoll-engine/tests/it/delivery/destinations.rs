@@ -1,5 +1,9 @@
 //! Where the client goes, and where it refuses to go whatever the name says.
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, header::HOST};
+use plimsoll_engine::delivery::client::Target;
 use plimsoll_store::delivery::DeliveryState;
 
 use super::{
@@ -89,5 +93,27 @@ async fn a_changed_url_is_used_from_the_next_attempt_on() {
     world.skip_to_next_attempt(delivery).await;
     world.reached(delivery, DeliveryState::Success).await;
     assert_eq!((first.received().len(), second.received().len()), (1, 1));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_single_request_passes_the_same_guard() {
+    let world = World::start().await;
+    let receiver = world.receiver(Reply::status(418, "retry-after: 3\r\n", "tea")).await;
+    let client = world.client();
+    let send = async |url: &str| {
+        let target = Target::new(&url.parse().unwrap()).unwrap();
+        let request = Request::post(target.uri().clone()).header(HOST, target.authority());
+        let request = request.body(Full::new(Bytes::from("{}"))).unwrap();
+        client.send(&target, request).await
+    };
+    let answer = send(&receiver.url()).await.unwrap();
+    assert_eq!(
+        (answer.status, answer.retry_after_ms, &*answer.body),
+        (418, Some(3_000), &b"tea"[..])
+    );
+    let failure = send("http://10.0.0.1/").await.unwrap_err();
+    assert_eq!(failure.class.as_str(), "blocked_destination");
+    assert_eq!(failure.detail, "10.0.0.1 is a private address");
     world.end().await;
 }

@@ -121,7 +121,12 @@ impl World {
         self.handle = Some(handle);
     }
 
-    /// Stops delivery, and the receivers unless it is to be started again.
+    /// The client that delivery uses.
+    pub(super) fn client(&self) -> Client {
+        self.handle.as_ref().unwrap().client().clone()
+    }
+
+    /// Stops delivery; the receivers go on.
     pub(super) async fn sleep(&mut self) {
         self.handle = None;
         let stopped = tokio::time::timeout(PATIENCE, self.tasks.stop()).await;
