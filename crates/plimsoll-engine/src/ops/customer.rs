@@ -121,7 +121,7 @@ impl Document for Customer {
 impl CreateCustomer {
     /// The subjects that are asked for.
     fn subjects(&self) -> &[String] {
-        self.subjects.as_deref().unwrap_or(std::slice::from_ref(&self.key))
+        self.subjects.as_deref().unwrap_or_else(|| std::slice::from_ref(&self.key))
     }
 }
 

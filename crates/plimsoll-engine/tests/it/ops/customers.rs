@@ -21,9 +21,9 @@ async fn usage_of_unknown(world: &World, subject: &str) -> CustomerId {
     let environment = world.live.environment();
     let subjects = world.ops.catalogue().subjects();
     let new = || CustomerId::from_parts(1, world.deps.random.bits());
-    let Resolution::Reserved { customer } = subjects.resolve_or_reserve(environment, subject, new)
-    else {
-        panic!("{subject} is known");
+    let customer = match subjects.resolve_or_reserve(environment, subject, new) {
+        Resolution::Reserved { customer } => customer,
+        known => panic!("{subject} is {known:?}"),
     };
     let now = world.deps.clock.now();
     let made = Customer::provisional(customer, subject, now);

@@ -59,10 +59,7 @@ pub(super) struct Opened {
 }
 
 pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened {
-    let _ = SqliteStore::open;
-    let name = format!("plimsoll_test_ops_{}", directory.file_name().unwrap().to_str().unwrap().replace(['.', '-'], "").to_lowercase());
-    std::process::Command::new("psql").args(["-h", "127.0.0.1", "-U", "root", "postgres", "-c", &format!("CREATE DATABASE {name}")]).output().unwrap();
-    let store: Arc<dyn Store> = plimsoll_store::PostgresStore::open(&format!("postgres://root@127.0.0.1:5432/{name}"), 4).await.unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(directory).await.unwrap();
     let deps = Deps {
         store: Arc::clone(&store),
         clock: Arc::clone(clock) as _,
