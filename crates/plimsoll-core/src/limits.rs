@@ -103,6 +103,10 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const BODIES_BYTES: usize = 512 * 1024 * 1024;
 /// Time in which a request's body must arrive.
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
+/// Bytes of a refused body that are read and thrown away, so that its sender reads the refusal.
+pub const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// Time in which that happens.
+pub const LINGER_TIMEOUT_MS: u64 = 5_000;
 /// Time in which a request's headers must arrive, the wait between two requests included.
 pub const HEADERS_TIMEOUT_MS: u64 = 60_000;
 /// Headers of one request.

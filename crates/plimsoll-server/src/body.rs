@@ -54,7 +54,7 @@ pub(crate) struct Held {
 
 /// Reads `body` as `headers` describe it: at most `bytes_max`, also after decompression.
 pub(crate) async fn read(
-    body: Body,
+    mut body: Body,
     headers: &HeaderMap,
     bytes_max: usize,
     budget: &BodyBudget,
@@ -64,8 +64,16 @@ pub(crate) async fn read(
     let mut share = Share { budget: budget.clone(), permit: None };
     let timeout = clock.sleep(Duration::from_millis(limits::BODY_TIMEOUT_MS));
     let sent = tokio::select! {
-        sent = gather(body, headers, bytes_max, &mut share) => sent?,
+        sent = gather(&mut body, headers, bytes_max, &mut share) => sent,
         () = timeout => return Err(too_slow()),
+    };
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(ending) => {
+            drop(share);
+            linger(body, headers, clock).await;
+            return Err(ending);
+        }
     };
     let bytes = match encoding {
         Encoding::Identity => sent,
@@ -110,7 +118,7 @@ impl Encoding {
 }
 
 async fn gather(
-    mut body: Body,
+    body: &mut Body,
     headers: &HeaderMap,
     bytes_max: usize,
     share: &mut Share,
@@ -139,6 +147,31 @@ async fn gather(
         gathered.extend_from_slice(&data);
     }
     Ok(gathered.freeze())
+}
+
+/// Reads on without keeping anything, within bounds.
+///
+/// Most clients write their whole request before they read. Closing on them would be answered by a
+/// reset, and they would never learn why they were refused.
+async fn linger(mut body: Body, headers: &HeaderMap, clock: &dyn Clock) {
+    // Who expects `100 Continue` has not begun to send, and reads first.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let discard = async {
+        let mut left = limits::LINGER_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(bytes) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = discard => {}
+        () = clock.sleep(Duration::from_millis(limits::LINGER_TIMEOUT_MS)) => {}
+    }
 }
 
 fn inflate(mut reader: impl Read, bytes_max: usize, share: &mut Share) -> Result<Bytes, Ending> {

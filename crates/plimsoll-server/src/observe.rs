@@ -29,7 +29,7 @@ use plimsoll_engine::{
     ops::problem::ProblemCode,
 };
 
-use crate::problem::Ending;
+use crate::{problem::Ending, state::App};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of a request id that a client chose.
@@ -101,13 +101,9 @@ pub(crate) async fn observe(
 /// Runs the request in a task of its own, which goes on if the client hangs up.
 ///
 /// A change is more than its transaction: what is in memory follows it. Nobody may stop between.
-pub(crate) async fn see_through(
-    State(deps): State<Deps>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn see_through(State(app): State<App>, request: Request, next: Next) -> Response {
     let (answer, answered) = tokio::sync::oneshot::channel();
-    deps.tasks.spawn(async move {
+    app.deps.tasks.spawn(async move {
         let response = catch_panic(next.run(request)).await;
         // Nobody waits if the client has hung up.
         drop(answer.send(response));

@@ -103,7 +103,7 @@ pub(crate) fn router(app: &App, document: &OpenApi) -> Router {
     let require = |scopes: &'static [Scope]| {
         middleware::from_fn_with_state((app.clone(), scopes), auth::require)
     };
-    let see_through = middleware::from_fn_with_state(app.deps.clone(), observe::see_through);
+    let see_through = middleware::from_fn_with_state(app.clone(), observe::see_through);
     let (routes, _) = OpenApiRouter::new()
         .merge(ingest().route_layer(require(&[Scope::Ingest])))
         .merge(read().route_layer(require(&[Scope::Read])))

@@ -1,6 +1,6 @@
 //! What every handler can reach, and how a server is put together from it.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 use plimsoll_engine::{deps::Deps, engine::Engine, ingest::Ingest, ops::Ops};
@@ -13,7 +13,7 @@ pub async fn serve(address: SocketAddr, deps: Deps, engine: Engine) -> io::Resul
     metrics.keep_up(&deps);
     let document = router::document();
     let clock = Arc::clone(&deps.clock);
-    let app = App {
+    let app = App(Arc::new(Parts {
         deps,
         ops: engine.ops.clone(),
         ingest: engine.ingest.clone(),
@@ -21,13 +21,25 @@ pub async fn serve(address: SocketAddr, deps: Deps, engine: Engine) -> io::Resul
         bodies: BodyBudget::default(),
         metrics,
         document: serde_json::to_vec(&document).expect("the document is JSON").into(),
-    };
+    }));
     Listening::start(address, router::router(&app, &document), clock).await
 }
 
-/// What handlers work with. Cheap to clone: one clone a request.
+/// What handlers work with. Every layer clones it for every request, so it is one pointer.
 #[derive(Debug, Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Parts>);
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts themselves.
+#[derive(Debug)]
+pub(crate) struct Parts {
     pub(crate) deps: Deps,
     pub(crate) ops: Ops,
     pub(crate) ingest: Ingest,
