@@ -33,6 +33,8 @@ use plimsoll_core::{
 
 const EVENTS: u64 = 5_000_000;
 const ROW_EVENTS: u64 = 1_000;
+/// Customers that are read ahead at a time.
+const READ_AHEAD: usize = 100;
 const ENVIRONMENT: EnvironmentId = EnvironmentId::from_parts(0, 1);
 const METER: MeterId = MeterId::from_parts(0, 1);
 const FEATURE: FeatureId = FeatureId::from_parts(0, 1);
@@ -59,13 +61,19 @@ fn main() {
 /// Applies one row; gives how many crossings it brought about.
 fn usage_row(state: &mut State, row: RowStamp, first: u64, customers: u64) -> usize {
     let mut effects = Vec::new();
+    // A multiplicative walk touches customers in no order that a cache could foresee.
+    let whose = (first..first + ROW_EVENTS).map(|it| customer(scattered(it) % customers));
+    let whose: Vec<CustomerId> = whose.collect();
+    let readings = [(METER, Reading::Counted(Quantity::from_integer(1_000)))];
     state.begin_usage(row);
-    for index in 0..ROW_EVENTS {
-        // A multiplicative walk touches customers in no order that a cache could foresee.
-        let customer = customer(scattered(first + index) % customers);
-        let readings = [(METER, Reading::Counted(Quantity::from_integer(1_000)))];
-        let event = UsageEvent { customer, time: NOW, index: index as u32, readings: &readings };
-        state.apply_usage(row, event, &mut effects);
+    let mut index = 0;
+    for chunk in whose.chunks(READ_AHEAD) {
+        state.read_ahead(chunk.iter().copied());
+        for customer in chunk.iter().copied() {
+            let event = UsageEvent { customer, time: NOW, index, readings: &readings };
+            state.apply_usage(row, event, &mut effects);
+            index += 1;
+        }
     }
     effects.len()
 }

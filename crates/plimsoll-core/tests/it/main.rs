@@ -2,6 +2,8 @@
 //!
 //! Not here: what the rules mean (`src/state/tests`).
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod any;
 mod commands;
 mod fixtures;

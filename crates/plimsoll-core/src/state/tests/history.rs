@@ -75,6 +75,7 @@ pub(super) enum Step {
 
 /// What a rule says, by numbers.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a rule has as many choices")]
 pub(super) struct Draft {
     lines: Vec<usize>,
     features: Vec<usize>,

@@ -44,7 +44,7 @@ const ENVIRONMENT: EnvironmentId = EnvironmentId::from_parts(0, 1);
 pub(super) fn check(script: &str) {
     for restarts in [false, true] {
         let mut ledger = Ledger::new(restarts);
-        let expected = script.lines().map(|it| tidy(it)).filter(|it| !it.is_empty());
+        let expected = script.lines().map(tidy).filter(|it| !it.is_empty());
         let expected: Vec<String> = expected.collect();
         let got: Vec<String> = expected.iter().map(|it| ledger.step(it)).collect();
         let (expected, got) = (expected.join("\n"), got.join("\n"));
