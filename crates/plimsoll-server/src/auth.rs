@@ -18,6 +18,7 @@ use plimsoll_engine::ops::{
 };
 
 use crate::{
+    body,
     problem::{Answer, Ending},
     state::App,
 };
@@ -28,10 +29,23 @@ pub(crate) async fn require(
     mut request: Request,
     next: Next,
 ) -> Answer<Response> {
-    let caller = app.ops.authenticate(bearer(request.headers())?)?;
+    match admit(&app, request.headers(), scopes) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            Ok(next.run(request).await)
+        }
+        Err(ending) => {
+            let (parts, body) = request.into_parts();
+            body::linger(body, &parts.headers, app.deps.clock.as_ref()).await;
+            Err(ending)
+        }
+    }
+}
+
+fn admit(app: &App, headers: &HeaderMap, scopes: &[Scope]) -> Answer<ops::Caller> {
+    let caller = app.ops.authenticate(bearer(headers)?)?;
     allow(&caller, scopes)?;
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    Ok(caller)
 }
 
 /// Refused only if every one of `scopes` is; the first one is then the one to ask for.

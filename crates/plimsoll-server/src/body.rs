@@ -153,7 +153,7 @@ async fn gather(
 ///
 /// Most clients write their whole request before they read. Closing on them would be answered by a
 /// reset, and they would never learn why they were refused.
-async fn linger(mut body: Body, headers: &HeaderMap, clock: &dyn Clock) {
+pub(crate) async fn linger(mut body: Body, headers: &HeaderMap, clock: &dyn Clock) {
     // Who expects `100 Continue` has not begun to send, and reads first.
     if headers.contains_key(header::EXPECT) {
         return;

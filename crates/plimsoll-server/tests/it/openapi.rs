@@ -52,6 +52,18 @@ async fn the_document_is_complete_and_says_what_all_routes_share() {
     product.stop().await;
 }
 
+/// A change of the API shows in a change of this file.
+#[test]
+fn the_document_is_as_written_down() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/openapi.json");
+    let text = serde_json::to_string_pretty(&document()).expect("the document is JSON") + "\n";
+    if text != std::fs::read_to_string(file).unwrap_or_default() {
+        let actual = std::env::temp_dir().join("plimsoll-openapi.json");
+        std::fs::write(&actual, &text).expect("a temporary file");
+        panic!("the API has changed: compare {} with {file}, and copy it", actual.display());
+    }
+}
+
 fn names(parameters: &Value) -> BTreeSet<&str> {
     let parameters = parameters.as_array().map(Vec::as_slice).unwrap_or_default();
     parameters.iter().filter_map(|it| it["name"].as_str()).collect()
