@@ -1,9 +1,9 @@
 //! Commits changes of one customer, executed by the owner of its partition.
 //!
 //! Within the process, a turn orders the changes of one customer: a refused change costs the
-//! partition its memory, so it should be rare. Against another node, whatever the change was planned
-//! on is guarded by the versions of its rows; if one has moved, the caller plans anew. As in
-//! `control`, the commit and what follows it run in a task of their own, and the turn lasts as long.
+//! partition its memory, so it should be rare. Against another node, whatever the change was
+//! planned on is guarded by the versions of its rows; if one has moved, the caller plans anew. As
+//! in `control`, the commit and what follows it run in a task of their own; the turn lasts as long.
 //!
 //! Not here: changes of what all partitions depend on (`control`).
 

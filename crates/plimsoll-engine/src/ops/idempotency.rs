@@ -1,7 +1,7 @@
 //! Doing a request once, however often it is sent.
 //!
 //! The answer is recorded in the transaction of the change, so a crash leaves both or neither. A
-//! refusal (4xx) is recorded after the fact, an answer of the server's own trouble (5xx, 429) never.
+//! refusal (4xx) is recorded after the fact, trouble of the server's own (5xx, 429) never.
 //! Recorded answers are sealed and hold no secrets.
 //!
 //! Not here: usage events, whose ids do the same (`ingest`).

@@ -135,7 +135,8 @@ problem_codes! {
 
     // Meters and features.
     UnknownAggregation = "unknown_aggregation", 422, "The aggregation does not exist";
-    ValuePropertyRequired = "value_property_required", 422, "The aggregation needs a value property";
+    ValuePropertyRequired =
+        "value_property_required", 422, "The aggregation needs a value property";
     ValuePropertyNotAllowed =
         "value_property_not_allowed", 422, "The aggregation takes no value property";
     InvalidValueProperty = "invalid_value_property", 422, "The value property is not a path";
@@ -146,9 +147,11 @@ problem_codes! {
     FeatureInUse = "feature_in_use", 409, "An entitlement or a rule names the feature";
 
     // Customers and entitlements.
-    CustomerNotFound = "customer_not_found", 422, "The request names a customer that does not exist";
+    CustomerNotFound =
+        "customer_not_found", 422, "The request names a customer that does not exist";
     SubjectInUse = "subject_in_use", 409, "The subject belongs to another customer";
-    EntitlementExists = "entitlement_exists", 409, "The customer is entitled to the feature already";
+    EntitlementExists =
+        "entitlement_exists", 409, "The customer is entitled to the feature already";
     EntitlementTypeMismatch =
         "entitlement_type_mismatch", 422, "The entitlement's type is not its feature's";
 

@@ -135,8 +135,8 @@ impl Ops {
             if found.as_ref().is_some_and(|it| it.document.id == *id) {
                 continue;
             }
-            let refuse =
-                |holder: &str| Err(subject_in_use(*position, &request.subjects()[*position], holder));
+            let subject = &request.subjects()[*position];
+            let refuse = |holder: &str| Err(subject_in_use(*position, subject, holder));
             match self.find_customer(context, &id.to_string()).await? {
                 Some(it) if !it.document.provisional => {
                     let name = it.document.key.unwrap_or_else(|| it.document.id.to_string());

@@ -1,7 +1,8 @@
 //! Every refusal of a request names its code and its field, and changes nothing.
 //!
-//! A table has one request a line: method, path, body, `->`, code, field. The body of a POST is
-//! laid over a good one, so that a line shows only what is wrong.
+//! A table has one request a line: method, path, body, `->`, code, field; what follows the arrow may
+//! stand on the next line. The body of a POST is laid over a good one, so that a line shows only what
+//! is wrong.
 
 use serde_json::{Value, json};
 
@@ -9,8 +10,12 @@ use super::world::{User, World, channel_of, refusal, tokens};
 
 async fn check(user: &User, good: Value, table: &str) {
     let before = user.items("/audit?limit=1000").await.len();
-    for line in table.lines().map(str::trim).filter(|it| !it.is_empty()) {
-        let (request, expected) = line.split_once(" -> ").unwrap();
+    let mut lines = table.lines().map(str::trim).filter(|it| !it.is_empty());
+    while let Some(line) = lines.next() {
+        let (request, expected) = match line.strip_suffix(" ->") {
+            Some(request) => (request, lines.next().unwrap()),
+            None => line.split_once(" -> ").unwrap(),
+        };
         let mut words = request.splitn(3, ' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
         let mut body = if method == "POST" { good.clone() } else { json!({}) };
@@ -47,8 +52,10 @@ async fn of_meters() {
         POST /meters {"aggregation": "median"} -> unknown_aggregation aggregation
         POST /meters {"aggregation": "sum"} -> value_property_required value_property
         POST /meters {"value_property": "$.a"} -> value_property_not_allowed value_property
-        POST /meters {"aggregation": "sum", "value_property": "a"} -> invalid_value_property value_property
-        POST /meters {"aggregation": "sum", "value_property": "$.a[0]"} -> invalid_value_property value_property
+        POST /meters {"aggregation": "sum", "value_property": "a"} ->
+            invalid_value_property value_property
+        POST /meters {"aggregation": "sum", "value_property": "$.a[0]"} ->
+            invalid_value_property value_property
         POST /meters {"metadata": {"a": 1}} -> invalid_field metadata.a
         POST /meters {"metadata": {"": "x"}} -> invalid_metadata metadata
         PATCH /meters/none {"name": "x"} -> not_found
@@ -108,9 +115,12 @@ async fn of_entitlements() {
         POST /customers/a/entitlements {"value": 5} -> invalid_field value
         POST /customers/a/entitlements {"usage_period": null} -> missing_field usage_period
         POST /customers/a/entitlements {"usage_period": {}} -> missing_field usage_period.interval
-        POST /customers/a/entitlements {"usage_period": {"interval": "fortnight"}} -> invalid_field usage_period.interval
-        POST /customers/a/entitlements {"usage_period": {"interval": "day", "anchor": "monday"}} -> invalid_field usage_period.anchor
-        POST /customers/a/entitlements {"usage_period": {"interval": "day", "zone": "CET"}} -> unknown_field usage_period.zone
+        POST /customers/a/entitlements {"usage_period": {"interval": "fortnight"}} ->
+            invalid_field usage_period.interval
+        POST /customers/a/entitlements {"usage_period": {"interval": "day", "anchor": "monday"}} ->
+            invalid_field usage_period.anchor
+        POST /customers/a/entitlements {"usage_period": {"interval": "day", "zone": "CET"}} ->
+            unknown_field usage_period.zone
         GET /customers/a/entitlements/tokens/value -> not_found
         DELETE /customers/a/entitlements/tokens -> not_found
     "#;
@@ -119,7 +129,8 @@ async fn of_entitlements() {
     live.post("/customers/a/entitlements", good.clone()).await.unwrap();
     let boolean = r#"
         POST /customers/a/entitlements {"limit": "5"} -> invalid_field limit
-        POST /customers/a/entitlements {"usage_period": {"interval": "day"}} -> invalid_field usage_period
+        POST /customers/a/entitlements {"usage_period": {"interval": "day"}} ->
+            invalid_field usage_period
     "#;
     check(live, json!({"feature": "sso", "type": "boolean"}), boolean).await;
     let table = r#"
@@ -184,10 +195,14 @@ async fn of_rules() {
         POST /rules {"lines": MANY} -> too_many_items lines
         POST /rules {"lines": [{"kind": "usage_value"}]} -> missing_field lines[0].value
         POST /rules {"lines": [{"kind": "limit", "value": "80"}]} -> invalid_field lines[0].kind
-        POST /rules {"lines": [{"kind": "usage_value", "value": "-5"}]} -> line_value_invalid lines[0].value
-        POST /rules {"lines": [{"kind": "usage_value", "value": 0}]} -> line_value_invalid lines[0].value
-        POST /rules {"lines": [{"kind": "usage_value", "value": "many"}]} -> invalid_field lines[0].value
-        POST /rules {"lines": [LINE, {"kind": "usage_percentage", "value": "80.0"}]} -> duplicate_line lines[1]
+        POST /rules {"lines": [{"kind": "usage_value", "value": "-5"}]} ->
+            line_value_invalid lines[0].value
+        POST /rules {"lines": [{"kind": "usage_value", "value": 0}]} ->
+            line_value_invalid lines[0].value
+        POST /rules {"lines": [{"kind": "usage_value", "value": "many"}]} ->
+            invalid_field lines[0].value
+        POST /rules {"lines": [LINE, {"kind": "usage_percentage", "value": "80.0"}]} ->
+            duplicate_line lines[1]
         POST /rules {"warning_percentage": "80"} -> invalid_warning_percentage warning_percentage
         POST /rules {"channels": []} -> missing_field channels
         POST /rules {"channels": ["FOREIGN"]} -> channel_not_found channels[0]
