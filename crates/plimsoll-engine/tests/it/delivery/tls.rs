@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use plimsoll_store::delivery::DeliveryState;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer},
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -15,22 +16,38 @@ use super::{
     world::World,
 };
 
-/// An authority that was made for these tests; its key is thrown away.
-const AUTHORITY: &[u8] = include_bytes!("certificates/authority.pem");
-/// The certificate of `hooks.example.com`.
-const CERTIFICATE: &[u8] = include_bytes!("certificates/receiver.pem");
-const KEY: &[u8] = include_bytes!("certificates/receiver.key.pem");
+/// An authority, and what it has issued to `hooks.example.com`.
+struct Issued {
+    authority: CertificateDer<'static>,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+/// Makes an authority that nobody knows, for one test.
+fn issue() -> Issued {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let receiver = CertificateParams::new(vec!["hooks.example.com".to_owned()]).unwrap();
+    let certificate = receiver.signed_by(&key, &issuer).unwrap();
+    Issued {
+        authority: root.der().clone(),
+        certificate: certificate.der().clone(),
+        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    }
+}
 
 /// Puts TLS in front of a receiver, and gives the port.
-async fn terminate_tls(world: &World, receiver: &Receiver) -> u16 {
+async fn terminate_tls(world: &World, receiver: &Receiver, issued: &Issued) -> u16 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(vec![issued.certificate.clone()], issued.key.clone_key())
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -68,10 +85,11 @@ async fn relay(acceptor: TlsAcceptor, outer: TcpStream, address: SocketAddr) {
 #[tokio::test]
 async fn a_trusted_receiver_is_reached_by_its_name() {
     let mut world = World::asleep().await;
-    world.trust(CertificateDer::from_pem_slice(AUTHORITY).unwrap());
+    let issued = issue();
+    world.trust(issued.authority.clone());
     world.wake();
     let receiver = world.receiver(Reply::ok()).await;
-    let port = terminate_tls(&world, &receiver).await;
+    let port = terminate_tls(&world, &receiver, &issued).await;
     world.names.set("hooks.example.com", &["127.0.0.1"]);
     world.names.set("other.example.com", &["127.0.0.1"]);
     let channel = world.channel(&format!("https://hooks.example.com:{port}/"));
@@ -93,7 +111,7 @@ async fn a_trusted_receiver_is_reached_by_its_name() {
 async fn an_unknown_authority_is_refused() {
     let mut world = World::start().await;
     let receiver = world.receiver(Reply::ok()).await;
-    let port = terminate_tls(&world, &receiver).await;
+    let port = terminate_tls(&world, &receiver, &issue()).await;
     world.names.set("hooks.example.com", &["127.0.0.1"]);
     let channel = world.channel(&format!("https://hooks.example.com:{port}/"));
     let delivery = world.send_one(channel).await;
