@@ -52,9 +52,8 @@ fn main() {
             crossings += usage_row(&mut state, stamp, row * ROW_EVENTS, customers);
         }
         let ns = started.elapsed().as_nanos() / u128::from(EVENTS);
-        println!(
-            "{customers:>9} customers, {rules:>3} rules of 5 lines: {ns:>4} ns an event, {crossings} crossings"
-        );
+        print!("{customers:>9} customers, {rules:>3} rules of 5 lines: ");
+        println!("{ns:>4} ns an event, {crossings} crossings");
     }
 }
 

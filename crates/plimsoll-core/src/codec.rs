@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
         mut read: impl FnMut(&mut Self) -> Result<T, Corrupt>,
     ) -> Result<Vec<T>, Corrupt> {
         let count = self.number()?;
-        // An item has at least one byte, so a count beyond what is left is a lie: do not reserve it.
+        // An item has at least one byte, so a count beyond what is left is a lie.
         if count > self.rest.len() as u64 {
             return Err(Corrupt { expected: "fewer items" });
         }
@@ -264,7 +264,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_round_trip(number: u64, signed: i64, bits: u128, text: String, mantissa: i64, scale in 0_u32..20) {
+        fn fields_round_trip(
+            number: u64,
+            signed: i64,
+            bits: u128,
+            text: String,
+            mantissa: i64,
+            scale in 0_u32..20,
+        ) {
             let quantity = Quantity::from_parts(i128::from(mantissa), scale).unwrap();
             let mut writer = Writer::new();
             writer.number(number);
@@ -289,8 +296,8 @@ mod tests {
         #[test]
         fn no_bytes_make_a_reader_panic(bytes: Vec<u8>) {
             let mut reader = Reader::new(&bytes);
-            let read = (reader.quantity(), reader.list(|it| it.text().map(str::len)), reader.bits());
-            prop_assert!(read.2.is_err() || bytes.len() >= 16);
+            drop((reader.quantity(), reader.list(|it| it.text().map(str::len))));
+            prop_assert!(reader.bits().is_err() || bytes.len() >= 16);
         }
     }
 }

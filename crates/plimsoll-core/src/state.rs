@@ -318,7 +318,8 @@ impl State {
 
     /// The state of a checkpoint, to be replayed from the head's position on.
     ///
-    /// `slices` are `(slice, position it is good for, bytes)`, and no position is before the head's.
+    /// `slices` are `(slice, position it is good for, bytes)`: all that there were at the head's
+    /// position, none good for an earlier one.
     pub fn restore(head: &[u8], slices: &[(usize, u64, &[u8])]) -> Result<Self, Corrupt> {
         let mut reader = Reader::new(head);
         let clocks = reader.list(|it| Ok((EnvironmentId::from_bits(it.bits()?), it.time()?)))?;

@@ -80,7 +80,10 @@ proptest! {
     }
 
     #[test]
-    fn a_command_cut_short_or_continued_is_corrupt(command in commands(), cut: prop::sample::Index) {
+    fn a_command_cut_short_or_continued_is_corrupt(
+        command in commands(),
+        cut: prop::sample::Index,
+    ) {
         let mut bytes = command.encode();
         let kept = cut.index(bytes.len());
         prop_assert!(Command::decode(command.row_kind(), &bytes[..kept]).is_err());

@@ -116,7 +116,9 @@ fn step() -> impl Strategy<Value = Step> {
     let wait = prop_oneof![3 => 1..HOUR_MS, 1 => 1..60 * HOUR_MS];
     prop_oneof![
         8 => (customer.clone(), 0_usize..2, hundredths, ago_ms).prop_map(
-            |(customer, meter, hundredths, ago_ms)| Step::Use { customer, meter, hundredths, ago_ms },
+            |(customer, meter, hundredths, ago_ms)| {
+                Step::Use { customer, meter, hundredths, ago_ms }
+            },
         ),
         5 => (customer.clone(), feature.clone(), limit, 0_usize..4).prop_map(
             |(customer, feature, limit, period)| Step::Entitle { customer, feature, limit, period },
