@@ -1,9 +1,9 @@
 //! The owner of one partition: takes requests in turn, commits what follows, then answers.
 //!
 //! The loop is serial. It gathers what waits, applies all of it to memory, commits once, answers
-//! everybody. While a commit is under way nothing else is applied, so memory is ahead of the disk by
-//! exactly that batch and nobody can see it. After a commit that failed or whose outcome is unknown
-//! the memory is dropped and rebuilt before the next answer.
+//! everybody. While a commit is under way nothing else is applied, so memory is ahead of the disk
+//! by exactly that batch and nobody can see it. After a commit that failed or whose outcome is
+//! unknown the memory is dropped and rebuilt before the next answer.
 //!
 //! Not here: what applying means (`memory`, `plimsoll-core`).
 
@@ -128,6 +128,10 @@ impl Owner {
         self.refuse_until_stopped().await;
     }
 
+    fn since(&self, started: Duration) -> Duration {
+        self.deps.clock.elapsed().saturating_sub(started)
+    }
+
     fn set_status(&self, status: Status) {
         if let Some(slot) = self.statuses.get(self.partition as usize) {
             slot.store(status as u8, Ordering::Relaxed);
@@ -143,7 +147,7 @@ impl Owner {
             let identify = &self.options.identify;
             match recovery::recover(store, self.partition, identify, now).await {
                 Ok(Recovered { memory, checkpointer, missing_control }) => {
-                    let duration_ms = (self.deps.clock.elapsed() - started).as_millis() as u64;
+                    let duration_ms = self.since(started).as_millis() as u64;
                     tracing::debug!(
                         partition = self.partition,
                         position = memory.position,
@@ -155,7 +159,8 @@ impl Owner {
                     return Some(Held { memory, checkpointer, documents, missing_control });
                 }
                 Err(error @ RecoveryError::Read(_)) => {
-                    tracing::warn!(partition = self.partition, %error, "recovery waits for the store");
+                    let partition = self.partition;
+                    tracing::warn!(partition, %error, "recovery waits for the store");
                     self.again.fail("the database is away");
                     if !self.refuse_for(RECOVERY_PAUSE).await {
                         return None;
@@ -188,7 +193,7 @@ impl Owner {
 
     async fn refuse_until_stopped(&mut self) {
         self.again.fail("the partition has stopped");
-        while self.refuse_for(Duration::from_secs(3600)).await {}
+        while self.refuse_for(Duration::from_mins(1)).await {}
         self.inbox.close();
         while let Ok(request) = self.inbox.try_recv() {
             refuse(request);

@@ -36,7 +36,7 @@ impl Span {
         Self { start: start as u32, end: (start + part.len()) as u32 }
     }
 
-    fn of_text<'a>(self, whole: &'a str) -> &'a str {
+    fn of_text(self, whole: &str) -> &str {
         whole.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }

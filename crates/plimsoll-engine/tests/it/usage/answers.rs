@@ -66,6 +66,9 @@ async fn what_cannot_be_counted_is_stored_and_moves_nothing() {
     assert_eq!(world.usage("acme").await, "7");
 }
 
+/// Whether an error is the expected one.
+type Judge<'a> = &'a dyn Fn(&IngestError) -> bool;
+
 #[tokio::test]
 async fn bodies_that_are_refused_as_a_whole() {
     let world = World::start().await;
@@ -74,7 +77,7 @@ async fn bodies_that_are_refused_as_a_whole() {
     let many = format!("[{}]", vec![one.as_str(); limits::BATCH_EVENTS + 1].join(","));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let malformed = |it: &IngestError| matches!(it, IngestError::Malformed { .. });
-    let refused: [(&str, Bytes, Mode, &dyn Fn(&IngestError) -> bool); 9] = [
+    let refused: [(&str, Bytes, Mode, Judge<'_>); 9] = [
         ("nothing", Bytes::new(), Mode::Either, &malformed),
         ("no event", Bytes::from("[]"), Mode::Either, &|it| *it == IngestError::Empty),
         ("too many", Bytes::from(many), Mode::Either, &|it| *it == IngestError::TooMany),

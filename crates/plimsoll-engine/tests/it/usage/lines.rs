@@ -153,7 +153,7 @@ async fn row_5_a_new_period_arms_every_line() {
     world.small_company(Some("100")).await;
     world.rule(&["80"], &json!({})).await;
     world.uses("acme", 90).await;
-    world.clock.advance(std::time::Duration::from_secs(30 * 24 * 3600));
+    world.clock.advance(std::time::Duration::from_hours(30 * 24));
     assert_eq!(world.usage("acme").await, "0");
     world.uses("acme", 85).await;
     assert_eq!(world.crossings().await, ["80 crossed usage", "80 crossed usage"]);
