@@ -93,6 +93,8 @@ impl StartError {
 /// Starts a server and returns when it takes connections.
 pub(crate) async fn start(settings: Settings) -> Result<Running, StartError> {
     let Started { deps, engine, first_keys } = start_engine(&settings).await?;
+    // The store is ours now, so the address is that of a process that was killed.
+    address_file::remove(&settings.data_dir);
     let serving = serve(&settings, deps, &engine).await;
     match serving {
         Ok(listening) => Ok(Running {

@@ -16,10 +16,13 @@ pub(super) fn write(data_dir: &Path, address: SocketAddr) -> io::Result<()> {
     fs::rename(unfinished, path(data_dir))
 }
 
-/// Removes the file: nobody listens there any more.
+/// Removes the file, if there is one: nobody listens there any more.
 pub(super) fn remove(data_dir: &Path) {
-    if let Err(error) = fs::remove_file(path(data_dir)) {
-        tracing::warn!(%error, "the address file is left behind");
+    match fs::remove_file(path(data_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "the address file is left behind");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 

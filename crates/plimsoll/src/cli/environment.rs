@@ -1,7 +1,6 @@
 //! `plimsoll environment`: what belongs to the whole installation and to no API key.
 //!
-//! On SQLite the server has to be stopped for it. On PostgreSQL a running server learns of a new
-//! environment at its next start.
+//! The server has to be stopped for it: one that runs would not learn of the change.
 
 use std::process::ExitCode;
 
@@ -17,7 +16,7 @@ use crate::{
 /// What to do with environments.
 #[derive(Debug, Subcommand)]
 pub(super) enum Environment {
-    /// Make an environment and print its first admin key
+    /// Make an environment and print its first admin key; the server must be stopped
     Create(Create),
 }
 
