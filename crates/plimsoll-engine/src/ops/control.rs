@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use plimsoll_core::command::ControlCommand;
-use plimsoll_store::{Statement, idempotency as idempotency_rows};
+use plimsoll_store::{Statement, idempotency as idempotency_rows, resource};
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::{
@@ -62,6 +62,9 @@ impl Ops {
                     if statement == idempotency_rows::INSERT =>
                 {
                     return Err(super::idempotency::in_flight());
+                }
+                Err(ChangeError::Refused { statement: resource::UNNAMED, .. }) => {
+                    return Err(super::feature::entitled());
                 }
                 Err(ChangeError::Refused { statement, refusal }) => {
                     tracing::info!(statement, %refusal, "a change was refused and is planned anew");

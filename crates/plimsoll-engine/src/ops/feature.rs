@@ -354,13 +354,18 @@ impl Ops {
     ) -> Result<(), Problem> {
         let store = self.inner.deps.store.as_ref();
         let (environment, key) = (context.environment(), feature.id.to_string());
-        let entitled = resource::is_named(store, environment, Kind::Entitlement.as_str(), &key);
-        if entitled.await.map_err(|it| super::control::unreadable(&it))? {
-            let detail = "customers are entitled to it; delete their entitlements first";
-            return Err(Problem::new(ProblemCode::FeatureInUse, detail));
+        let named = resource::is_named(store, environment, Kind::Entitlement.as_str(), &key);
+        if named.await.map_err(|it| super::control::unreadable(&it))? {
+            return Err(entitled());
         }
         Ok(())
     }
+}
+
+/// Customers are entitled to the feature.
+pub(super) fn entitled() -> Problem {
+    let detail = "customers are entitled to it; delete their entitlements first";
+    Problem::new(ProblemCode::FeatureInUse, detail)
 }
 
 /// The feature with this key or id, in one environment.

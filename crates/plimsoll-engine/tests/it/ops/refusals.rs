@@ -1,8 +1,8 @@
 //! Every refusal of a request names its code and its field, and changes nothing.
 //!
-//! A table has one request a line: method, path, body, `->`, code, field; what follows the arrow may
-//! stand on the next line. The body of a POST is laid over a good one, so that a line shows only what
-//! is wrong.
+//! A table has one request a line: method, path, body, `->`, code, field; what follows the arrow
+//! may stand on the next line. The body of a POST is laid over a good one, so that a line shows
+//! only what is wrong.
 
 use serde_json::{Value, json};
 
