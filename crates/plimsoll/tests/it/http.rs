@@ -34,17 +34,27 @@ impl Response {
 impl Client {
     /// Sends a request and reads the whole answer. An error means that there is no whole answer.
     pub(crate) fn send(&self, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
-        let mut stream = TcpStream::connect(self.address)?;
+        let mut stream = self.request(method, path, body)?;
         stream.set_read_timeout(Some(wait::DEADLINE))?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    }
+
+    /// Sends a request and does not wait for what comes of it.
+    pub(crate) fn send_and_hang_up(&self, method: &str, path: &str, body: &[u8]) {
+        drop(self.request(method, path, body).expect("the server reads"));
+    }
+
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address)?;
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
         write!(head, "authorization: Bearer {}\r\n", self.key).map_err(io::Error::other)?;
         write!(head, "content-length: {}\r\n", body.len()).map_err(io::Error::other)?;
         head.push_str("content-type: application/json\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        parse(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+        Ok(stream)
     }
 
     /// Sends a request that must succeed, and returns its document.

@@ -119,6 +119,33 @@ fn a_stop_under_load_answers_what_it_has_taken_and_loses_nothing() {
 }
 
 #[test]
+fn clients_that_hang_up_leave_memory_and_store_agreeing() {
+    let launch = Launch::new();
+    let server = launch.start();
+    let client = server.client();
+    let meter = |number: u32| {
+        let key = format!("meter-{number}");
+        let meter = serde_json::json!({
+            "key": key, "name": "x", "event_type": "x", "aggregation": "count",
+        });
+        meter.to_string().into_bytes()
+    };
+    for number in 0..30 {
+        client.send_and_hang_up("POST", "/v1/meters", &meter(number));
+    }
+    // Each was made or was not: asked for once more, it is there.
+    for number in 0..30 {
+        let answer = client.send("POST", "/v1/meters", &meter(number)).expect("an answer");
+        assert!([201, 409].contains(&answer.status), "{}", answer.json());
+        client.get(&format!("/v1/meters/meter-{number}"));
+    }
+    let meters = client.list("/v1/meters");
+    assert_eq!(meters.len(), 30);
+    assert!(server.terminate().success());
+    assert_eq!(launch.start().client().list("/v1/meters"), meters);
+}
+
+#[test]
 fn the_bootstrap_key_opens_the_environment_that_its_prefix_names() {
     for (key, kind) in [(KEY, "live"), ("plm_test_0123456789abcdef", "sandbox")] {
         let launch = Launch::new();
