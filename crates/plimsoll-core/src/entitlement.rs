@@ -62,11 +62,7 @@ impl EntitlementValue {
     /// The value of an accumulated amount against a limit.
     pub fn of(accumulated: Quantity, limit: Option<Quantity>, window: Window) -> Self {
         let usage = accumulated.floor_at_zero();
-        // Neither subtraction can overflow: both numbers are non-negative and at most 28 digits;
-        // where their fractions do not fit one number, the coarser answer is zero.
-        let left = |from: Quantity, what: Quantity| {
-            from.checked_sub(what).unwrap_or(Quantity::ZERO).floor_at_zero()
-        };
+        let left = |from: Quantity, what: Quantity| from.rounded_sub(what).floor_at_zero();
         Self {
             has_access: limit.is_none_or(|it| usage < it),
             usage,
@@ -128,6 +124,11 @@ mod tests {
             ("7", None, (true, "7", None, "0", None)),
             ("0", Some("0"), (false, "0", Some("0"), "0", None)),
             ("1", Some("0"), (false, "1", Some("0"), "1", None)),
+            (
+                "1.1000000000000000000000000001",
+                Some("1000"),
+                (true, "1.1000000000000000000000000001", Some("998.9"), "0", Some("0.11")),
+            ),
         ];
         for (used, limit, expected) in cases {
             let limit = limit.map(|it| it.parse().unwrap());

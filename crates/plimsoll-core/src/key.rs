@@ -7,7 +7,8 @@ use crate::limits;
 /// A resource's key, unique among its kind inside an environment.
 ///
 /// 1 to [`limits::KEY_BYTES`] bytes of printable text without white space at its ends. It must not
-/// look like an id (`cus_…`), because a path segment may hold either.
+/// look like an id (`cus_…`), because a path segment may hold either, and must not be `.` or `..`,
+/// which clients take out of a path before they send it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Box<str>);
 
@@ -20,6 +21,9 @@ pub enum InvalidKey {
     /// Control characters, `/`, or white space at an end.
     #[error("a key has no control characters, no '/', and no white space at its ends")]
     Character,
+    /// `.` or `..`, which no path can name.
+    #[error("a key is not '.' or '..', which paths use for something else")]
+    PathStep,
     /// It could be mistaken for an id.
     #[error("a key must not look like an id, such as cus_ followed by 26 characters")]
     LooksLikeId,
@@ -41,6 +45,9 @@ impl FromStr for Key {
         }
         if text.chars().any(|it| it.is_control() || it == '/') || text.trim() != text {
             return Err(InvalidKey::Character);
+        }
+        if text == "." || text == ".." {
+            return Err(InvalidKey::PathStep);
         }
         if looks_like_id(text) {
             return Err(InvalidKey::LooksLikeId);
@@ -86,6 +93,9 @@ mod tests {
             (" a", Err(InvalidKey::Character)),
             ("a\0b", Err(InvalidKey::Character)),
             ("a/b", Err(InvalidKey::Character)),
+            (".", Err(InvalidKey::PathStep)),
+            ("..", Err(InvalidKey::PathStep)),
+            ("...", Ok(())),
             ("cus_01ARZ3NDEKTSV4RRFFQ69G5FAV", Err(InvalidKey::LooksLikeId)),
         ];
         for (text, expected) in cases {

@@ -75,6 +75,14 @@ impl Quantity {
         self.checked_add(Self(-other.0))
     }
 
+    /// The difference of two numbers that are not below zero, rounded to what can be held where
+    /// it must be: for display only.
+    #[must_use]
+    pub fn rounded_sub(self, other: Self) -> Self {
+        // It lies between the two in size, so only digits after the point can be too many.
+        Self(self.0.checked_sub(other.0).unwrap_or_default().normalize())
+    }
+
     /// This many percent of `whole`, rounded to 28 digits where it must be.
     pub fn percent_of(self, whole: Self) -> Result<Self, Overflow> {
         let product = self.0.checked_mul(whole.0).ok_or(Overflow)?;

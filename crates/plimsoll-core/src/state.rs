@@ -250,9 +250,9 @@ impl State {
         Some(DueSlice { environment: *environment, from: *from, to: to.max(*from) })
     }
 
-    /// The stamp of the last usage that was accepted for a customer.
+    /// The stamp of the last usage that was accepted for a customer, also after it was deleted.
     pub fn last_usage_at(&self, customer: CustomerId) -> Option<Timestamp> {
-        self.customers.get(self.customers.slot(customer)?)?.last_usage_at
+        self.customers.last_usage_at(customer)
     }
 
     /// The value of a metered entitlement at `now`, whatever has not been worked off yet.

@@ -90,7 +90,11 @@ enum Slot {
     /// Nobody's yet.
     Vacant,
     Filled(Customer),
-    Deleted(CustomerId),
+    /// Gone; what is kept says for how long its subjects can go to nobody else.
+    Deleted {
+        id: CustomerId,
+        last_usage_at: Option<Timestamp>,
+    },
 }
 
 /// Hashes an id by its low bits, which are random or a hash already.
@@ -152,14 +156,14 @@ impl Customers {
     pub(super) fn get(&self, slot: u32) -> Option<&Customer> {
         match self.slots.get(slot as usize)? {
             Slot::Filled(customer) => Some(customer),
-            Slot::Vacant | Slot::Deleted(_) => None,
+            Slot::Vacant | Slot::Deleted { .. } => None,
         }
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Customer> {
         match self.slots.get_mut(slot as usize)? {
             Slot::Filled(customer) => Some(customer),
-            Slot::Vacant | Slot::Deleted(_) => None,
+            Slot::Vacant | Slot::Deleted { .. } => None,
         }
     }
 
@@ -181,9 +185,20 @@ impl Customers {
     }
 
     pub(super) fn delete(&mut self, slot: u32) {
-        if let Some(id) = self.get(slot).map(|it| it.id) {
-            self.put(slot, Slot::Deleted(id));
+        if let Some(Customer { id, last_usage_at, .. }) = self.get(slot) {
+            let (id, last_usage_at) = (*id, *last_usage_at);
+            self.put(slot, Slot::Deleted { id, last_usage_at });
             self.count -= 1;
+        }
+    }
+
+    /// The stamp of the last event that was accepted for a customer, also after it was deleted.
+    pub(super) fn last_usage_at(&self, customer: CustomerId) -> Option<Timestamp> {
+        match self.slots.get(self.slot(customer)? as usize)? {
+            Slot::Vacant => None,
+            Slot::Filled(Customer { last_usage_at, .. }) | Slot::Deleted { last_usage_at, .. } => {
+                *last_usage_at
+            }
         }
     }
 
@@ -205,9 +220,14 @@ impl Customers {
         let held = self.slots.iter().skip(slice * width).take(width);
         writer.list(held, |writer, slot| match slot {
             Slot::Vacant => writer.byte(0),
-            Slot::Deleted(id) => {
+            Slot::Deleted { id, last_usage_at: None } => {
                 writer.byte(1);
                 writer.bits(id.bits());
+            }
+            Slot::Deleted { id, last_usage_at: Some(at) } => {
+                writer.byte(3);
+                writer.bits(id.bits());
+                writer.time(*at);
             }
             Slot::Filled(customer) => {
                 writer.byte(2);
@@ -224,8 +244,15 @@ impl Customers {
     ) -> Result<(), Corrupt> {
         let slots = reader.list(|reader| match reader.byte()? {
             0 => Ok(Slot::Vacant),
-            1 => Ok(Slot::Deleted(CustomerId::from_bits(reader.bits()?))),
+            1 => {
+                let id = CustomerId::from_bits(reader.bits()?);
+                Ok(Slot::Deleted { id, last_usage_at: None })
+            }
             2 => Ok(Slot::Filled(decode_customer(reader)?)),
+            3 => {
+                let id = CustomerId::from_bits(reader.bits()?);
+                Ok(Slot::Deleted { id, last_usage_at: Some(reader.time()?) })
+            }
             _ => Err(Corrupt { expected: "a slot" }),
         })?;
         if slots.len() > self.slice_slots as usize {
@@ -237,7 +264,7 @@ impl Customers {
         for (slot, content) in (first..).zip(slots) {
             let id = match &content {
                 Slot::Vacant => continue,
-                Slot::Deleted(id) => *id,
+                Slot::Deleted { id, .. } => *id,
                 Slot::Filled(customer) => {
                     self.count += 1;
                     customer.id

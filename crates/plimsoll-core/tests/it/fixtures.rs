@@ -66,6 +66,17 @@ fn checkpoints_of_version_1() {
     assert_eq!(lines_that_fire(&mut state, "5"), ["balance_value"]);
 }
 
+#[test]
+fn a_deleted_customer_keeps_the_stamp_of_its_last_usage() {
+    let mut state = fixed_state();
+    state.apply(21, &change(CustomerCommand::Delete { customer: CUSTOMER }), &mut Vec::new());
+    assert_eq!(state.last_usage_at(CUSTOMER), Some(STAMP));
+    let (head, slice) = (state.encode_head(), state.encode_slice(0));
+    let restored = State::restore(&head, &[(0, 21, &slice)]).unwrap();
+    assert_eq!(restored.last_usage_at(CUSTOMER), Some(STAMP), "through a checkpoint");
+    assert_eq!(restored.last_usage_at(GONE), None, "it never sent any");
+}
+
 /// The stored bytes of this name; written first if that was asked for.
 fn fixture(name: &str, current: &[u8]) -> Vec<u8> {
     let folder =
