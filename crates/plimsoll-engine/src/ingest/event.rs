@@ -2,7 +2,7 @@
 //!
 //! Not here: whose event it is, whether it was seen before (`ingest`, `partition`).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use plimsoll_core::{
     catalog::meter::{FoundValue, ValuePath},
@@ -59,7 +59,11 @@ struct Found<'a> {
     time: Option<Value<'a>>,
     data: Option<Value<'a>>,
     data_base64: Option<Value<'a>>,
-    repeated: Option<&'static str>,
+    content_type: Option<Value<'a>>,
+    schema: Option<Value<'a>>,
+    /// Names that CloudEvents does not know. Sorted: whoever sends thousands gets no square of it.
+    extensions: BTreeSet<Cow<'a, str>>,
+    repeated: Option<Cow<'a, str>>,
 }
 
 impl<'a> Found<'a> {
@@ -74,10 +78,22 @@ impl<'a> Found<'a> {
             Some("time") => (&mut self.time, "time"),
             Some("data") => (&mut self.data, "data"),
             Some("data_base64") => (&mut self.data_base64, "data_base64"),
-            _ => return,
+            Some("datacontenttype") => (&mut self.content_type, "datacontenttype"),
+            Some("dataschema") => (&mut self.schema, "dataschema"),
+            _ => return self.extension(decoded),
         };
         if slot.replace(value).is_some() {
+            self.repeated = Some(name.into());
+        }
+    }
+
+    /// Takes note of a name that nothing here reads; none, if it is half of a surrogate pair.
+    fn extension(&mut self, name: Option<Cow<'a, str>>) {
+        let Some(name) = name else { return };
+        if self.extensions.contains(&name) {
             self.repeated = Some(name);
+        } else {
+            self.extensions.insert(name);
         }
     }
 }
@@ -106,7 +122,7 @@ fn attributes<'a>(
     found: &Found<'a>,
     broken_surrogates: bool,
 ) -> Result<Event<'a>, Refused> {
-    if let Some(name) = found.repeated {
+    if let Some(name) = &found.repeated {
         return Err(Refused::new("attribute_repeated", format!("{name} stands twice")));
     }
     if raw.len() > limits::EVENT_BYTES {
@@ -223,6 +239,10 @@ mod tests {
             (format!(r#"{{{base},"time":5}}"#), Err("attribute_not_a_string")),
             (format!(r#"{{{base},"id":"2"}}"#), Err("attribute_repeated")),
             (format!(r#"{{{base},"\u0069d":"2"}}"#), Err("attribute_repeated")),
+            (format!(r#"{{{base},"dataschema":"u","dataschema":"u"}}"#), Err("attribute_repeated")),
+            (format!(r#"{{{base},"region":"eu","zone":"1"}}"#), Ok(())),
+            (format!(r#"{{{base},"region":"eu","region":"us"}}"#), Err("attribute_repeated")),
+            (format!(r#"{{{base},"region":"eu","re\u0067ion":"us"}}"#), Err("attribute_repeated")),
             (format!(r#"{{{base},"data":"\ud800"}}"#), Err("invalid_text")),
             (base.replace(r#""1.0""#, r#""0.3""#), Err("specversion_unsupported")),
             (base.replace(r#""id":"1","#, ""), Err("attribute_missing")),

@@ -177,7 +177,9 @@ pub fn provisional_rows(environment: EnvironmentId, customers: &[Customer]) -> V
 fn check_subjects(subjects: &[String]) -> Result<(), Problem> {
     fields::distinct("subjects", subjects, limits::CUSTOMER_SUBJECTS)?;
     for (index, subject) in subjects.iter().enumerate() {
-        fields::bounded_text(&format!("subjects[{index}]"), subject, limits::KEY_BYTES)?;
+        // As long as in an event: every provisional customer can be taken over.
+        let bytes = limits::EVENT_ATTRIBUTE_BYTES;
+        fields::bounded_text(&format!("subjects[{index}]"), subject, bytes)?;
     }
     Ok(())
 }

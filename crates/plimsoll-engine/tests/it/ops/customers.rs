@@ -93,6 +93,16 @@ async fn making_a_customer_takes_over_the_provisional_one() {
 }
 
 #[tokio::test]
+async fn the_longest_subject_that_an_event_can_have_is_taken_over() {
+    let world = World::new().await;
+    let subject = "s".repeat(plimsoll_core::limits::EVENT_ATTRIBUTE_BYTES);
+    let provisional = usage_of_unknown(&world, &subject).await;
+    let body = json!({"key": "acme", "subjects": [subject]});
+    let taken = world.live.post("/customers", body).await.unwrap();
+    assert_eq!(id(&taken), provisional.to_string());
+}
+
+#[tokio::test]
 async fn two_provisional_customers_do_not_become_one() {
     let world = World::new().await;
     usage_of_unknown(&world, "a").await;
