@@ -132,6 +132,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Complaint> {
         floors::check_manifests,
         floors::check_imports,
         documents::check_architecture,
+        documents::check_mentions,
         documents::check_problem_pages,
         documents::check_links,
         lock::check_packages,

@@ -33,6 +33,24 @@ fn is_path(name: &str) -> bool {
     looks && !name.starts_with('/') && name.chars().all(plain)
 }
 
+/// Complains about a page that a comment in the code names and that does not exist.
+pub(super) fn check_mentions(tree: &Tree) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (path, content) in tree.ending_in("rs") {
+        for (index, line) in content.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else { continue };
+            let ends_word = |it: char| !(it.is_ascii_alphanumeric() || "/._-".contains(it));
+            for word in comment.split(ends_word).filter(|word| word.starts_with("docs/")) {
+                if ends_in(word, "md") && !tree.has(word) {
+                    let message = format!("{word} does not exist: write it, or name another");
+                    complaints.push(Complaint::line(path, index, message));
+                }
+            }
+        }
+    }
+    complaints
+}
+
 /// Complains about a problem code without a page, and a page without a code.
 pub(super) fn check_problem_pages(tree: &Tree) -> Vec<Complaint> {
     let Some(source) = tree.get(PROBLEMS) else {

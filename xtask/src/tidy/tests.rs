@@ -112,6 +112,9 @@ fn documents() {
     let program = source("");
     expect(&[architecture, ("xtask/src/main.rs", &program)], &[]);
     expect(&[architecture], &["`xtask/src/main.rs` does not exist", "`xtask/` does not exist"]);
+    let mention = source(concat!("/// Why: (doc", "s/adr/0001-why.md)."));
+    expect(&[("a.rs", &mention), ("docs/adr/0001-why.md", "why\n")], &[]);
+    expect(&[("a.rs", &mention)], &["a.rs:2: docs/adr/0001-why.md does not exist"]);
     let page = ("docs/a/b.md", "[up](../c.md#part) [out](https://example.com) [here](#part)\n");
     expect(&[page, ("docs/c.md", "c\n")], &[]);
     expect(&[page], &["docs/a/b.md:1: the link to ../c.md leads nowhere"]);
