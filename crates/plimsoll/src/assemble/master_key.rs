@@ -37,6 +37,11 @@ pub(crate) enum MasterKeyError {
          as PLIMSOLL_MASTER_KEY or as master.key in the data directory"
     )]
     Another,
+    #[error(
+        "there is no master key file {}, and this store's secrets were sealed with one; put it \
+         back, or give it as PLIMSOLL_MASTER_KEY", .0.display()
+    )]
+    Missing(PathBuf),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
@@ -45,19 +50,23 @@ pub(crate) enum MasterKeyError {
 
 /// The vault that opens the store's secrets.
 pub(super) async fn vault(settings: &Settings, deps: &Deps) -> Result<Vault, MasterKeyError> {
+    let proof = meta::get(deps.store.as_ref(), META_PROOF).await?;
+    let file = settings.data_dir.join("master.key");
     let key = match &settings.master_key {
         Some(key) => key.clone(),
-        None => of_file(&settings.data_dir.join("master.key"), deps.random.as_ref())?,
+        // A new key would open nothing, and would lie where the right one is to be put.
+        None if proof.is_some() && !file.exists() => return Err(MasterKeyError::Missing(file)),
+        None => of_file(&file, deps.random.as_ref())?,
     };
     let vault = Vault::new(key.expose(), std::sync::Arc::clone(&deps.random));
-    prove(&vault, deps).await?;
+    prove(&vault, proof, deps).await?;
     Ok(vault)
 }
 
 /// Checks that the store's secrets were sealed by this key; a new store remembers it.
-async fn prove(vault: &Vault, deps: &Deps) -> Result<(), MasterKeyError> {
+async fn prove(vault: &Vault, proof: Option<String>, deps: &Deps) -> Result<(), MasterKeyError> {
     let store = deps.store.as_ref();
-    let Some(proof) = meta::get(store, META_PROOF).await? else {
+    let Some(proof) = proof else {
         let sealed = hexadecimal(&vault.seal(PROOF, META_PROOF.as_bytes()));
         let remember = Batch::new(Lane::Control, vec![meta::insert(META_PROOF, &sealed)]);
         store.commit(remember).await?;

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use plimsoll_engine::{delivery::guard::AllowList, vault::MASTER_KEY_BYTES};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::Secret;
 
@@ -80,8 +81,11 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 pub(super) fn log_level(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+    // A word that is no level would be the name of a module of which everything is logged.
+    let is_level = |it: &str| it.trim().parse::<LevelFilter>().is_ok();
+    let mut parts = text.split(',');
+    match EnvFilter::builder().parse(text) {
+        Ok(_) if parts.all(|it| it.contains('=') || is_level(it)) => Ok(text.to_owned()),
         _ => Err(format!(
             "is neither a level (error, warn, info, debug, trace) nor directives such as \
              info,plimsoll_engine=debug: `{text}`"

@@ -15,7 +15,7 @@ fn a_wrong_setting_stops_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("a bound socket").to_string();
     let no_folder = "/dev/null/data";
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 12] = [
         (&["--listen", "nowhere"], &[], "", "--listen is not an address"),
         (&[], &[("PLIMSOLL_LISTEN", "nowhere")], "", "PLIMSOLL_LISTEN is not an address"),
         (&["--config", path], &[], "listen = 'nowhere'", "`listen` in "),
@@ -24,6 +24,7 @@ fn a_wrong_setting_stops_the_start() {
         (&["--config", "/dev/null/x"], &[], "", "cannot read the settings file /dev/null/x"),
         (&[], &[("PLIMSOLL_BOOTSTRAP_KEY", "secret")], "", "PLIMSOLL_BOOTSTRAP_KEY begins"),
         (&[], &[("PLIMSOLL_MASTER_KEY", "secret")], "", "PLIMSOLL_MASTER_KEY is not 64"),
+        (&["--log-level", "loud"], &[], "", "--log-level is neither a level"),
         (&["--allow-destinations", "home"], &[], "", "--allow-destinations is not a list"),
         (&["--listen", &taken], &[], "", "cannot listen"),
         (&["--data-dir", no_folder], &[], "", no_folder),

@@ -50,6 +50,24 @@ fn secrets_at_rest_are_for_the_owner_only() {
 }
 
 #[test]
+fn a_lost_master_key_stops_the_start_and_gets_no_substitute() {
+    let launch = Launch::new();
+    let key = launch.data_dir().join("master.key");
+    assert!(launch.start().terminate().success());
+    let kept = fs::read(&key).expect("a master key");
+    fs::remove_file(&key).expect("a file to lose");
+    let mut command = process::plimsoll();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(launch.data_dir());
+    let refused = process::run(&mut command);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("there is no master key file"), "{said}");
+    assert!(!key.exists(), "whoever puts the right one back overwrites nothing");
+    fs::write(&key, kept).expect("a file to put back");
+    drop(launch.start());
+}
+
+#[test]
 fn a_second_process_is_refused_while_the_first_lives() {
     let launch = Launch::new();
     let mut server = launch.start();
