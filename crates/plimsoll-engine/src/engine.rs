@@ -22,8 +22,6 @@ use crate::{
     vault::Vault,
 };
 
-/// Partitions of a new store, unless something else is asked for (docs/adr/0007-partitions.md).
-pub const DEFAULT_PARTITIONS: u32 = 4;
 /// Partitions of a store at the most.
 const MOST_PARTITIONS: u32 = 1_024;
 
@@ -35,7 +33,7 @@ const META_DEDUPE_KEY: &str = "dedupe_key";
 #[derive(Debug)]
 pub struct Options {
     /// Partitions of a store that is new; an old one keeps what it was made with.
-    pub partitions: Option<u32>,
+    pub partitions: u32,
     /// Seals secrets at rest.
     pub vault: Arc<Vault>,
     /// Destinations that webhooks may reach although they are private.
@@ -140,9 +138,8 @@ struct Made {
 }
 
 /// Reads what the store was made with; makes it, if nobody has.
-async fn prepare(deps: &Deps, partitions: Option<u32>) -> Result<Made, StartError> {
+async fn prepare(deps: &Deps, wanted: u32) -> Result<Made, StartError> {
     if meta::get(&*deps.store, META_STORE_ID).await?.is_none() {
-        let wanted = partitions.unwrap_or(DEFAULT_PARTITIONS);
         if !(1..=MOST_PARTITIONS).contains(&wanted) {
             return Err(StartError::Partitions);
         }

@@ -27,6 +27,10 @@ mod master_key;
 
 use master_key::MasterKeyError;
 
+/// Partitions of a new store on SQLite (docs/adr/0007-partitions.md).
+const SQLITE_PARTITIONS: u32 = 4;
+/// Partitions of a new store on PostgreSQL: as many as nodes may come to share.
+const POSTGRES_PARTITIONS: u32 = 16;
 /// Connections to PostgreSQL that one process opens at the most.
 const POSTGRES_CONNECTIONS: usize = 32;
 
@@ -166,8 +170,12 @@ async fn start_over(
     deps: &Deps,
 ) -> Result<(Engine, Vec<FirstKey>), StartError> {
     let vault = Arc::new(master_key::vault(settings, deps).await?);
+    let usual = match settings.database_url {
+        Some(_) => POSTGRES_PARTITIONS,
+        None => SQLITE_PARTITIONS,
+    };
     let options = Options {
-        partitions: settings.partitions.map(u32::from),
+        partitions: settings.partitions.map_or(usual, u32::from),
         vault,
         allow: settings.allow_destinations.clone(),
     };

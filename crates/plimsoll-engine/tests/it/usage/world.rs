@@ -222,7 +222,7 @@ async fn engine(store: &Arc<FaultyStore>, clock: &Arc<StandingClock>) -> Engine 
         tasks: TaskGroup::new(),
     };
     let options = Options {
-        partitions: Some(2),
+        partitions: 2,
         vault: Arc::new(Vault::new(&[7; 32], Arc::new(SystemRandom))),
         allow: "127.0.0.0/8".parse::<AllowList>().unwrap(),
     };
