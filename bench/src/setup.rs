@@ -13,6 +13,8 @@ use crate::{
     product::KEY,
 };
 
+/// Notifications on one page: as many as the API gives.
+const PAGE: usize = 1_000;
 /// Connections that make customers side by side, so that their commits share an fsync.
 const CUSTOMER_CONNECTIONS: u32 = 64;
 
@@ -30,11 +32,36 @@ impl Api {
 
     /// Posts `body`; everything but a 2xx is a failure.
     pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = client::request("POST", path, KEY, body.to_string().as_bytes());
+        self.send("POST", path, &body.to_string()).await
+    }
+
+    /// The first failed attempt of each notification that needed more than one.
+    ///
+    /// A receiver that always answers 200 should see none.
+    pub(crate) async fn failed_attempts(&mut self) -> Result<Vec<Value>, Failure> {
+        let mut failed = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/v1/notifications?limit={PAGE}{cursor}");
+            let page = self.send("GET", &path, "").await?;
+            for delivery in page["items"].as_array().into_iter().flatten() {
+                let attempts = delivery["deliveries"][0]["attempts"].as_array();
+                failed
+                    .extend(attempts.filter(|it| it.len() > 1).and_then(|it| it.first()).cloned());
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(failed),
+            }
+        }
+    }
+
+    async fn send(&mut self, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
+        let request = client::request(method, path, KEY, body.as_bytes());
         let answer = self.connection.exchange(&request).await?;
         let text = String::from_utf8_lossy(answer.body);
         if !(200..300).contains(&answer.status) {
-            return Err(format!("POST {path} {body} gave {}: {text}", answer.status).into());
+            return Err(format!("{method} {path} {body} gave {}: {text}", answer.status).into());
         }
         Ok(serde_json::from_str(&text)?)
     }

@@ -89,8 +89,16 @@ async fn run_at(options: &Bench, crossings_per_second: u32) -> Result<Figure, Fa
     }
     let others = background.await??;
     let samples_ns = collect(arrivals, &schedule).await?;
+    let failed = api.failed_attempts().await?;
+    if let Some(first) = failed.first() {
+        eprintln!(
+            "{} webhooks were sent more than once; the first attempt of one: {first}",
+            failed.len()
+        );
+    }
     product.stop().await?;
-    Ok(figure(options, crossings_per_second, samples_ns, others))
+    let figure = figure(options, crossings_per_second, samples_ns, others);
+    Ok(figure.with("sent again", failed.len() as f64))
 }
 
 fn figure(options: &Bench, per_second: u32, samples_ns: Vec<u64>, others: u64) -> Figure {
