@@ -279,7 +279,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Walks over `uXXXX`.
+    /// Walks over `u` and its four digits.
     fn code_unit(&mut self) -> Result<u32, Malformed> {
         let digits = self.rest().get(1..5).and_then(|it| std::str::from_utf8(it).ok());
         let plain = digits.filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
