@@ -165,7 +165,7 @@ pub struct StoredRule {
 pub struct NewLine {
     /// What the value is measured on.
     pub kind: LineKind,
-    /// The level, above zero: percent, or the unit of the feature.
+    /// The level, above zero or for a balance at least zero: percent, or the unit of the feature.
     pub value: Decimal,
     /// Taken and ignored, so that the lines of a rule can be sent back as they were got.
     #[serde(default)]

@@ -16,8 +16,8 @@ use crate::{
         problem::{Problem, ProblemCode},
         request::Patch,
         rule::{
-            CreateRule, Edge, Line, NewLine, Rule, RuleType, StoredRule, UpdateRule, WhenSeveral,
-            distinct_edges,
+            CreateRule, Edge, Line, LineKind, NewLine, Rule, RuleType, StoredRule, UpdateRule,
+            WhenSeveral, distinct_edges,
         },
         scalar::Decimal,
     },
@@ -213,11 +213,7 @@ fn read_lines(
     }
     let mut read: Vec<Line> = Vec::with_capacity(lines.len());
     for (index, NewLine { kind, value: Decimal(value), .. }) in lines.into_iter().enumerate() {
-        if value <= Quantity::ZERO {
-            let detail = format!("a line stands above zero, not at {value}");
-            let field = format!("lines[{index}].value");
-            return Err(Problem::at(ProblemCode::LineValueInvalid, field, detail));
-        }
+        check_value(index, kind, value)?;
         let same = |it: &&Line| it.kind == kind && it.value == value;
         if read.iter().any(|it| same(&it)) {
             let detail = "the rule has the same line already";
@@ -227,6 +223,20 @@ fn read_lines(
         read.push(Line { id, kind, value });
     }
     Ok(read)
+}
+
+/// Usage is at zero before anything happens, so a line on it stands above zero. A balance comes down
+/// to zero, and many want to hear of just that.
+fn check_value(index: usize, kind: LineKind, value: Quantity) -> Result<(), Problem> {
+    let (is_valid, bound) = match kind {
+        LineKind::BalanceValue => (!value.is_negative(), "at zero or above"),
+        LineKind::UsagePercentage | LineKind::UsageValue => (value > Quantity::ZERO, "above zero"),
+    };
+    if is_valid {
+        return Ok(());
+    }
+    let detail = format!("such a line stands {bound}, not at {value}");
+    Err(Problem::at(ProblemCode::LineValueInvalid, format!("lines[{index}].value"), detail))
 }
 
 fn read_warning_percentage(

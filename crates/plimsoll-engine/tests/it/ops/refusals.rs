@@ -199,6 +199,8 @@ async fn of_rules() {
             line_value_invalid lines[0].value
         POST /rules {"lines": [{"kind": "usage_value", "value": 0}]} ->
             line_value_invalid lines[0].value
+        POST /rules {"lines": [{"kind": "balance_value", "value": "-1"}]} ->
+            line_value_invalid lines[0].value
         POST /rules {"lines": [{"kind": "usage_value", "value": "many"}]} ->
             invalid_field lines[0].value
         POST /rules {"lines": [LINE, {"kind": "usage_percentage", "value": "80.0"}]} ->

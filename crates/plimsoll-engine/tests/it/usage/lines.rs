@@ -169,3 +169,16 @@ async fn wait_for(world: &World, count: usize) {
     }
     panic!("{} notifications", world.notifications().await.len());
 }
+
+#[tokio::test]
+async fn row_1_a_balance_that_comes_down_to_exactly_nothing_fires() {
+    let mut world = World::start().await;
+    world.small_company(Some("100")).await;
+    let lines = json!({"lines": [{"kind": "balance_value", "value": "0"}]});
+    world.rule(&[], &lines).await;
+    world.uses("acme", 99).await;
+    assert_eq!(world.crossings().await, Vec::<String>::new());
+    world.uses("acme", 1).await;
+    world.uses("acme", 1).await;
+    assert_eq!(world.crossings().await, ["0 crossed usage"]);
+}
