@@ -225,8 +225,8 @@ fn read_lines(
     Ok(read)
 }
 
-/// Usage is at zero before anything happens, so a line on it stands above zero. A balance comes down
-/// to zero, and many want to hear of just that.
+/// Usage is at zero before anything happens, so a line on it stands above zero. A balance comes
+/// down to zero, and many want to hear of just that.
 fn check_value(index: usize, kind: LineKind, value: Quantity) -> Result<(), Problem> {
     let (is_valid, bound) = match kind {
         LineKind::BalanceValue => (!value.is_negative(), "at zero or above"),
