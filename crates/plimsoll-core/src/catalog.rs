@@ -37,6 +37,20 @@ pub struct StandingLine {
     pub because: LineOrigin,
 }
 
+impl StandingLine {
+    /// Whether it stands on this part of an entitlement's usage: the usage that has this value for
+    /// this group-by key, or all of it.
+    pub fn stands_on(&self, group: Option<(&str, &str)>) -> bool {
+        match (&self.line.group, group) {
+            (None, None) => true,
+            (Some(own), Some((key, value))) => {
+                *own.key == *key && own.value.as_deref().is_none_or(|it| it == value)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What made a line begin to apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineOrigin {
@@ -98,6 +112,16 @@ impl Catalog {
         self.features.get(&id)
     }
 
+    /// The meter with this id.
+    pub fn meter(&self, id: MeterId) -> Option<&Arc<Meter>> {
+        self.meters.get(&id)
+    }
+
+    /// Every rule, in the order of their ids.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.rules.values()
+    }
+
     /// The meter that measures a feature, if it is metered.
     pub fn meter_of(&self, feature: FeatureId) -> Option<&Arc<Meter>> {
         match self.features.get(&feature)?.kind {
@@ -137,6 +161,8 @@ impl Catalog {
                 self.by_feature.remove(id);
             }
             ControlCommand::PutRule(rule) => self.put_rule(seq, rule),
+            // The state keeps the clocks.
+            ControlCommand::SetClock { .. } => {}
             ControlCommand::DeleteRule { rule, .. } => {
                 if let Some(rule) = self.rules.remove(rule) {
                     for line in &rule.lines {
@@ -195,7 +221,13 @@ impl Catalog {
         let lines = rules.flat_map(|rule| rule.lines.iter().map(move |line| (rule, line)));
         let standing = lines.filter_map(|(rule, line)| {
             let Origin { entered, since, because } = *self.origins.get(&line.id)?;
-            Some(StandingLine { rule: Arc::clone(rule), line: *line, entered, since, because })
+            Some(StandingLine {
+                rule: Arc::clone(rule),
+                line: line.clone(),
+                entered,
+                since,
+                because,
+            })
         });
         standing.collect()
     }

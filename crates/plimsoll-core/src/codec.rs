@@ -2,8 +2,9 @@
 //!
 //! Fields are written in a fixed order without names; numbers as variable-length integers. The
 //! same value always gives the same bytes: "same log, same state, to the byte" is checked on them.
-//! A change of any layout raises [`CORE_VERSION`], and the fixtures of every released version stay
-//! readable.
+//! A change of any layout raises [`CORE_VERSION`], and the fixtures of every version stay readable:
+//! commands by tags that are never given twice, checkpoints by the version beside them, which a
+//! [`Reader`] carries.
 //!
 //! Not here: compression and framing (the engine), where the bytes are kept (the store).
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::{quantity::Quantity, time::Timestamp};
 
 /// The version of every layout in this crate, kept beside each stored row.
-pub const CORE_VERSION: i64 = 1;
+pub const CORE_VERSION: i64 = 2;
 
 /// Stored bytes do not have the layout that they claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -129,12 +130,35 @@ impl Writer {
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    version: i64,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the start of `bytes`.
+    /// A reader at the start of `bytes` of the current layout.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self::of_version(bytes, CORE_VERSION)
+    }
+
+    /// A reader at the start of `bytes` that a core of this version wrote.
+    pub fn of_version(bytes: &'a [u8], version: i64) -> Self {
+        Self { rest: bytes, version }
+    }
+
+    /// The version of the layout that is read.
+    pub(crate) fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// Reads one field in the layout of an older version.
+    pub(crate) fn as_version<T>(
+        &mut self,
+        version: i64,
+        read: impl FnOnce(&mut Self) -> Result<T, Corrupt>,
+    ) -> Result<T, Corrupt> {
+        let current = std::mem::replace(&mut self.version, version);
+        let field = read(self);
+        self.version = current;
+        field
     }
 
     /// Whether everything has been read.

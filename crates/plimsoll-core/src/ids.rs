@@ -7,6 +7,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::time::Timestamp;
+
 /// Crockford's base 32: no I, L, O, U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Characters of a ULID as text.
@@ -114,6 +116,8 @@ ids! {
     CustomerId = "cus";
     /// An entitlement.
     EntitlementId = "ent";
+    /// A grant of an entitlement.
+    GrantId = "grt";
     /// A rule.
     RuleId = "rul";
     /// A line inside a rule; minted when the line enters the rule.
@@ -126,6 +130,15 @@ ids! {
     DeliveryId = "dlv";
     /// A row of the audit trail.
     AuditId = "aud";
+}
+
+impl NotificationId {
+    /// The id of the notification of what happened at a time and has this digest: the time's
+    /// milliseconds, and the first 80 bits of the digest.
+    pub fn of_digest(at: Timestamp, digest: &[u8; 32]) -> Self {
+        let low = digest.iter().take(10).fold(0_u128, |bits, it| (bits << 8) | u128::from(*it));
+        Self::from_parts(at.as_ms().max(0) as u64, low)
+    }
 }
 
 #[cfg(test)]

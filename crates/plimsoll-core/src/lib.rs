@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod archive;
 pub mod catalog;
 pub mod codec;
 pub mod command;
@@ -17,6 +18,7 @@ pub mod ids;
 pub mod key;
 pub mod limits;
 pub mod line;
+pub mod metering;
 pub mod quantity;
 pub mod rule;
 pub mod state;

@@ -42,6 +42,27 @@ pub const TAIL_EVENTS: u64 = 10_000_000;
 /// Customers in one slice of a checkpoint.
 pub const CHECKPOINT_SLICE: usize = 4_096;
 
+/// Group-by keys of one meter.
+pub const METER_GROUP_KEYS: usize = 8;
+/// Filters of one meter.
+pub const METER_FILTERS: usize = 8;
+/// Values of one filter of a meter.
+pub const FILTER_VALUES: usize = 100;
+/// Different values that one customer's usage of a meter has by a group-by key in one window.
+pub const GROUP_VALUES: usize = 1_000;
+/// Bytes of a group-by value.
+pub const GROUP_VALUE_BYTES: usize = 256;
+/// Different values that `unique_count` counts of one customer and meter in one window.
+pub const UNIQUE_VALUES: usize = 100_000;
+/// Buckets with usage that one window of a bucketed meter holds.
+pub const WINDOW_BUCKETS: usize = 50_000;
+/// Sources that one entitlement is summed from.
+pub const ENTITLEMENT_SOURCES: usize = 100;
+/// Tiers of one entitlement.
+pub const ENTITLEMENT_TIERS: usize = 100;
+/// Grants of one entitlement that have not ended.
+pub const ENTITLEMENT_GRANTS: usize = 1_000;
+
 /// Lines of one rule.
 pub const RULE_LINES: usize = 20;
 /// Channels of one rule.

@@ -75,6 +75,52 @@ impl Quantity {
         self.checked_add(Self(-other.0))
     }
 
+    /// The product, or an error if it does not fit: no digit is ever dropped.
+    pub fn checked_mul(self, other: Self) -> Result<Self, Overflow> {
+        let ((one, one_scale), (two, two_scale)) = (self.to_parts(), other.to_parts());
+        let product = one.checked_mul(two).ok_or(Overflow)?;
+        let scale = one_scale + two_scale;
+        scaled(product, i64::from(scale)).map(Self).ok_or(Overflow)
+    }
+
+    /// The quotient, rounded to 28 digits where it must be; nothing if `divisor` is zero.
+    pub fn rounded_div(self, divisor: Self) -> Option<Self> {
+        self.0.checked_div(divisor.0).map(|it| Self(it.normalize()))
+    }
+
+    /// How often `step` fits into this; nothing if `step` is not above zero, or beyond 64 bits.
+    pub fn multiples_of(self, step: Self) -> Option<u64> {
+        if step.is_zero() || step.is_negative() {
+            return None;
+        }
+        if self.is_negative() {
+            return Some(0);
+        }
+        let count = self.0.checked_div(step.0)?.floor();
+        let count = u64::try_from(count.mantissa()).ok()?;
+        // The quotient may have been rounded up to a whole number.
+        let too_many = step.times(count).is_ok_and(|it| it > self);
+        Some(count - u64::from(too_many))
+    }
+
+    /// This many times over, or an error if it does not fit.
+    pub fn times(self, count: u64) -> Result<Self, Overflow> {
+        self.checked_mul(Self(Decimal::from(count)))
+    }
+
+    /// The sum, rounded where digits after the point are too many, at the edge where it is too
+    /// large: for what happens by itself, which nobody can be told to send again.
+    #[must_use]
+    pub fn bounded_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, as [`Quantity::bounded_add`].
+    #[must_use]
+    pub fn bounded_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// The difference of two numbers that are not below zero, rounded to what can be held where
     /// it must be: for display only.
     #[must_use]
@@ -253,6 +299,34 @@ mod tests {
         let widest = Quantity::from_parts((1_i128 << 96) - 1, 0).unwrap();
         assert_eq!(widest.checked_add(Quantity::ONE), Err(Overflow));
         assert_eq!(quantity("5").checked_sub(quantity("7")), Ok(quantity("-2")));
+    }
+
+    #[test]
+    fn products_are_exact_or_refused() {
+        assert_eq!(quantity("1.5").checked_mul(quantity("-0.2")), Ok(quantity("-0.3")));
+        let small = quantity("0.00000000000001");
+        assert_eq!(small.checked_mul(quantity("100000000000000")), Ok(Quantity::ONE));
+        let fine = quantity("0.123456789012345");
+        assert_eq!(fine.checked_mul(fine), Err(Overflow));
+        assert_eq!(quantity("1e20").checked_mul(quantity("1e20")), Err(Overflow));
+    }
+
+    #[test]
+    fn multiples() {
+        let cases = [
+            ("0.3", "0.1", Some(3)),
+            ("350", "100", Some(3)),
+            ("300", "100", Some(3)),
+            ("99.99", "100", Some(0)),
+            ("-5", "1", Some(0)),
+            ("2.9999999999999999999999999999", "3", Some(0)),
+            ("5", "0", None),
+            ("5", "-1", None),
+            ("1e27", "0.001", None),
+        ];
+        for (usage, step, expected) in cases {
+            assert_eq!(quantity(usage).multiples_of(quantity(step)), expected, "{usage} of {step}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::{
     quantity::Quantity,
 };
 
+/// The type of the notification that a new window has begun.
+pub const RESET: &str = "entitlements.reset";
+
 /// A rule, as far as evaluation depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -43,7 +46,8 @@ pub struct Rule {
     pub document: Arc<[u8]>,
 }
 
-/// The type of notification that a rule makes (design 5.4).
+/// The type of notification that a rule makes (design 5.4). Stored by its place in
+/// [`RuleKind::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleKind {
     /// `entitlements.balance.threshold`
@@ -52,6 +56,16 @@ pub enum RuleKind {
     LimitWarning,
     /// `entitlement.limit.reached`
     LimitReached,
+    /// `entitlement.soft_limit.warning`
+    SoftLimitWarning,
+    /// `entitlement.soft_limit.reached`
+    SoftLimitReached,
+    /// `entitlement.tier_limit.warning`
+    TierLimitWarning,
+    /// `entitlement.tier_limit.reached`
+    TierLimitReached,
+    /// `entitlements.reset`: it has no lines.
+    Reset,
 }
 
 /// What happens when one change crosses several lines of a rule (row 2 of design 5.3).
@@ -64,30 +78,40 @@ pub enum WhenSeveral {
 }
 
 impl RuleKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::BalanceThreshold,
+        Self::LimitWarning,
+        Self::LimitReached,
+        Self::SoftLimitWarning,
+        Self::SoftLimitReached,
+        Self::TierLimitWarning,
+        Self::TierLimitReached,
+        Self::Reset,
+    ];
+
     /// The notification type on the wire.
     pub fn notification_type(self) -> &'static str {
         match self {
             Self::BalanceThreshold => "entitlements.balance.threshold",
             Self::LimitWarning => "entitlement.limit.warning",
             Self::LimitReached => "entitlement.limit.reached",
+            Self::SoftLimitWarning => "entitlement.soft_limit.warning",
+            Self::SoftLimitReached => "entitlement.soft_limit.reached",
+            Self::TierLimitWarning => "entitlement.tier_limit.warning",
+            Self::TierLimitReached => "entitlement.tier_limit.reached",
+            Self::Reset => RESET,
         }
     }
 
-    fn tag(self) -> u8 {
-        match self {
-            Self::BalanceThreshold => 0,
-            Self::LimitWarning => 1,
-            Self::LimitReached => 2,
-        }
+    fn encode(self, writer: &mut Writer) {
+        let place = Self::ALL.iter().position(|it| *it == self).unwrap_or_default();
+        writer.byte(place as u8);
     }
 
-    fn from_tag(tag: u8) -> Result<Self, Corrupt> {
-        match tag {
-            0 => Ok(Self::BalanceThreshold),
-            1 => Ok(Self::LimitWarning),
-            2 => Ok(Self::LimitReached),
-            _ => Err(Corrupt { expected: "a kind of rule" }),
-        }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let place = usize::from(reader.byte()?);
+        Self::ALL.get(place).copied().ok_or(Corrupt { expected: "a kind of rule" })
     }
 }
 
@@ -111,7 +135,7 @@ impl Rule {
     pub(crate) fn encode(&self, writer: &mut Writer) {
         writer.bits(self.id.bits());
         writer.bits(self.environment.bits());
-        writer.byte(self.kind.tag());
+        self.kind.encode(writer);
         writer.list(self.features.iter(), |writer, it| writer.bits(it.bits()));
         writer.list(self.customers.iter(), |writer, it| writer.bits(it.bits()));
         writer.list(self.lines.iter(), |writer, it| it.encode(writer));
@@ -128,7 +152,7 @@ impl Rule {
         Ok(Self {
             id: RuleId::from_bits(reader.bits()?),
             environment: EnvironmentId::from_bits(reader.bits()?),
-            kind: RuleKind::from_tag(reader.byte()?)?,
+            kind: RuleKind::decode(reader)?,
             features: reader.list(|it| it.bits().map(FeatureId::from_bits))?,
             customers: reader.list(|it| it.bits().map(CustomerId::from_bits))?,
             lines: reader.list(Line::decode)?,

@@ -4,35 +4,52 @@
 //! effects, to the byte: recovery, verification and simulation rest on that. Nothing here asks for
 //! the time; a row carries its stamp, and an environment's clock never goes back.
 //!
-//! Not here: where rows come from, dedupe, what is done about effects (the engine).
+//! Not here: where rows come from, dedupe, what is done about effects (the engine), checkpoints
+//! (`state::checkpoint`), what can be asked without changing anything (`state::read`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
-    catalog::{Catalog, meter::Reading},
-    codec::{Corrupt, Reader, Writer},
-    command::{Command, CustomerCommand},
+    archive::Archive,
+    catalog::{Catalog, meter::MeterReading},
+    command::{Command, ControlCommand, CustomerCommand},
     effect::Effect,
-    entitlement::EntitlementValue,
-    ids::{CustomerId, EntitlementId, EnvironmentId, MeterId},
+    ids::{CustomerId, EnvironmentId, MeterId},
     limits,
     line::crossing::Cause,
+    metering::{
+        accumulator::Accumulator,
+        cell::{Cell, CellKey, CellScope, Leaving, Measured, Resolution},
+    },
     time::Timestamp,
 };
 
+mod book;
+mod change;
+mod checkpoint;
+mod clock;
+mod closed;
 mod customers;
 mod evaluate;
+mod gauge;
 mod metered;
+mod read;
 
+pub use book::GrantBalance;
+pub use checkpoint::SliceOf;
+pub use closed::ClosedWindow;
+
+use change::Surroundings;
+use clock::EnvironmentClock;
 use customers::Customers;
 use evaluate::Evaluation;
+use metered::Change;
 
 /// Everything one partition knows.
 #[derive(Debug, Default)]
 pub struct State {
     catalog: Catalog,
-    /// The last stamp of each environment.
-    clocks: BTreeMap<EnvironmentId, Timestamp>,
+    clocks: BTreeMap<EnvironmentId, EnvironmentClock>,
     customers: Customers,
     /// Environments whose customers are being brought up to date, and the next slot of each.
     sweeps: BTreeMap<EnvironmentId, u32>,
@@ -50,7 +67,7 @@ pub struct UsageEvent<'a> {
     /// Which event of the row.
     pub index: u32,
     /// What it means to each meter of its type.
-    pub readings: &'a [(MeterId, Reading)],
+    pub readings: &'a [MeterReading],
 }
 
 /// Where and when a row stands.
@@ -87,98 +104,111 @@ impl State {
         Self { customers: Customers::empty(slots, 0), ..Self::default() }
     }
 
-    /// The catalogue as of the last row.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    /// Customers that exist.
-    pub fn customer_count(&self) -> usize {
-        self.customers.count()
-    }
-
-    /// Whether this customer exists here.
-    pub fn has_customer(&self, customer: CustomerId) -> bool {
-        self.customers.slot(customer).is_some_and(|it| self.customers.get(it).is_some())
-    }
-
-    /// The stamp for a row of `environment` now: its clock, which never goes back.
-    pub fn stamp(&self, environment: EnvironmentId, now: Timestamp) -> Timestamp {
-        self.clocks.get(&environment).map_or(now, |it| (*it).max(now))
-    }
-
     /// Begins a row of usage: moves the environment's clock.
     pub fn begin_usage(&mut self, row: RowStamp) {
-        self.advance(row.environment, row.stamped_at);
-    }
-
-    /// Reads ahead what applying events of these customers will read; changes nothing.
-    ///
-    /// Many customers do not fit a processor's cache, and an event waits for memory three times in
-    /// a row. The waits of different customers overlap here: a hundred at a time are a good number.
-    pub fn read_ahead(&self, customers: impl Iterator<Item = CustomerId>) {
-        let found = customers.filter_map(|it| self.customers.get(self.customers.slot(it)?));
-        let metered = found.filter_map(|it| it.entitlements.first()?.metered());
-        // Without a use of what was read, nothing would be read.
-        metered.for_each(|it| {
-            std::hint::black_box((it.window.to, it.accumulated, it.calm.is_some()));
-        });
+        let clock = self.clocks.entry(row.environment).or_default();
+        clock.advance(row.stamped_at);
+        clock.has_events = true;
     }
 
     /// Applies one event of a row of usage.
-    pub fn apply_usage(&mut self, row: RowStamp, event: UsageEvent<'_>, effects: &mut Vec<Effect>) {
+    pub fn apply_usage(
+        &mut self,
+        row: RowStamp,
+        event: UsageEvent<'_>,
+        archive: &mut dyn Archive,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(slot) = self.customers.slot(event.customer) else { return };
         if self.holds(slot, row.position) {
             return;
         }
-        let Some(customer) = self.customers.get_mut(slot) else { return };
+        let Some((customer, totals, slice)) = self.customers.with_totals(slot) else { return };
         customer.last_usage_at = Some(row.stamped_at);
         if event.readings.is_empty() {
             return;
         }
-        let at = row.stamped_at;
+        let mut around = Surroundings { catalog: &self.catalog, archive, effects };
         let evaluation =
-            Evaluation::of_customer(&self.catalog, customer, at, Cause::Usage, effects)
+            Evaluation::of_customer(customer, row.stamped_at, Cause::Usage, &mut around)
                 .by_event(event.index);
-        for (meter, reading) in event.readings {
-            let outcome = match *reading {
-                Reading::Uncounted(reason) => Err(reason),
-                Reading::Counted(quantity) => customer
-                    .metered_mut()
-                    .filter(|it| it.meter == *meter)
-                    .map(|it| evaluation.count(it, event.time, quantity, effects))
-                    // Each of them counts, whatever becomes of the others.
-                    .fold(Ok(()), Result::and),
-            };
-            if let Err(reason) = outcome {
-                effects.push(Effect::Uncounted {
-                    event: event.index,
-                    customer: event.customer,
-                    meter: *meter,
-                    reason,
-                });
+        for reading in event.readings {
+            let meter = reading.meter.id;
+            let counted = reading.amount.and_then(|amount| {
+                let measured = Measured { time: event.time, amount, groups: &reading.groups };
+                let kind = || Accumulator::empty(&reading.meter.aggregation);
+                let own = CellScope::Customer(event.customer);
+                let cells = customer.cells_of(meter);
+                let mut leave = |it| hand_over(around.archive, meter, own, it);
+                cells.add(kind, measured, &mut leave)?;
+                let all = CellScope::Slice(slice);
+                let mut leave = |it| hand_over(around.archive, meter, all, it);
+                totals.entry(meter).or_default().add_to_slice(kind, measured, &mut leave);
+                // Each of them counts, whatever becomes of the others.
+                let entitled = customer.metered_mut().filter(|it| it.meter == meter);
+                entitled
+                    .map(|it| evaluation.count(it, &reading.meter, measured, &mut around))
+                    .fold(Ok(()), Result::and)
+            });
+            if let Err(reason) = counted {
+                let (event, customer) = (event.index, event.customer);
+                around.effects.push(Effect::Uncounted { event, customer, meter, reason });
+            }
+        }
+        self.customers.note_due(slot);
+    }
+
+    /// Applies any row but usage.
+    pub fn apply(
+        &mut self,
+        position: u64,
+        command: &Command,
+        archive: &mut dyn Archive,
+        effects: &mut Vec<Effect>,
+    ) {
+        match command {
+            Command::Control { seq, command } => self.apply_control(position, *seq, command),
+            Command::Customer { environment, stamped_at, command } => {
+                let row = self.row(position, *environment, *stamped_at);
+                self.apply_customer(row, command, archive, effects);
+            }
+            Command::Slice { environment, stamped_at, from, to } => {
+                let row = self.row(position, *environment, *stamped_at);
+                self.apply_slice(row, *from..*to, archive, effects);
+            }
+            Command::Pulse { environment, stamped_at, slots } => {
+                let row = self.row(position, *environment, *stamped_at);
+                for slot in slots {
+                    self.touch(row, *slot, archive, effects);
+                }
             }
         }
     }
 
-    /// Applies any row but usage.
-    pub fn apply(&mut self, position: u64, command: &Command, effects: &mut Vec<Effect>) {
-        match command {
-            Command::Control { seq, command } => {
-                self.catalog.apply(*seq, command);
-                if let Some(environment) = command.rule_environment() {
-                    self.sweeps.insert(environment, 0);
+    /// Moves the environment's clock for a row.
+    fn row(
+        &mut self,
+        position: u64,
+        environment: EnvironmentId,
+        stamped_at: Timestamp,
+    ) -> RowStamp {
+        let stamped_at = self.clocks.entry(environment).or_default().advance(stamped_at);
+        RowStamp { position, environment, stamped_at }
+    }
+
+    fn apply_control(&mut self, position: u64, seq: u64, command: &ControlCommand) {
+        self.catalog.apply(seq, command);
+        if let Some(environment) = command.rule_environment() {
+            self.sweeps.insert(environment, 0);
+        }
+        if let ControlCommand::SetClock { environment, now } = command
+            && self.clocks.entry(*environment).or_default().set(*now)
+        {
+            // It went back: there was no usage yet, so every window can simply begin again.
+            for slot in 0..self.customers.next_slot() {
+                if !self.holds(slot, position) {
+                    self.customers.rewind(slot, *environment, *now);
                 }
-            }
-            Command::Customer { environment, stamped_at, command } => {
-                let stamped_at = self.advance(*environment, *stamped_at);
-                let row = RowStamp { position, environment: *environment, stamped_at };
-                self.apply_customer(row, command, effects);
-            }
-            Command::Slice { environment, stamped_at, from, to } => {
-                let stamped_at = self.advance(*environment, *stamped_at);
-                let row = RowStamp { position, environment: *environment, stamped_at };
-                self.apply_slice(row, *from..*to, effects);
             }
         }
     }
@@ -187,6 +217,7 @@ impl State {
         &mut self,
         row: RowStamp,
         command: &CustomerCommand,
+        archive: &mut dyn Archive,
         effects: &mut Vec<Effect>,
     ) {
         if let CustomerCommand::Create { customer } = command {
@@ -198,38 +229,78 @@ impl State {
             return;
         }
         let Some(customer) = self.customers.get_mut(slot) else { return };
+        let mut around = Surroundings { catalog: &self.catalog, archive, effects };
         let (at, cause) = (row.stamped_at, Cause::LimitChanged);
-        let evaluation = Evaluation::of_customer(&self.catalog, customer, at, cause, effects);
+        let evaluation = Evaluation::of_customer(customer, at, cause, &mut around);
+        let mut change = |id, at, change| {
+            if let Some(metered) = customer.metered_with(id) {
+                evaluation.change(metered, at, change, &mut around);
+            }
+        };
         match command {
             CustomerCommand::Create { .. } => {}
-            CustomerCommand::Delete { .. } => self.customers.delete(slot),
+            CustomerCommand::Delete { .. } => return self.customers.delete(slot),
             CustomerCommand::PutEntitlement { entitlement, .. } => {
-                evaluation.put_entitlement(customer, entitlement, effects);
+                evaluation.put_entitlement(customer, entitlement, &mut around);
             }
             CustomerCommand::DeleteEntitlement { entitlement, .. } => {
                 customer.entitlements.retain(|it| it.id() != *entitlement);
             }
+            CustomerCommand::PutGrant { entitlement, grant, .. } => {
+                if let Some(metered) = customer.metered_with(*entitlement) {
+                    evaluation.put_grant(metered, grant, &mut around);
+                }
+            }
+            CustomerCommand::VoidGrant { entitlement, grant, at, .. } => {
+                change(*entitlement, *at, Change::Void(*grant));
+            }
+            CustomerCommand::ResetEntitlement { entitlement, reset, .. } => {
+                change(*entitlement, reset.at, Change::Reset(*reset));
+            }
+            CustomerCommand::ChangeLimits { entitlement, limits, tiers, at, .. } => {
+                change(*entitlement, *at, Change::Limits(*limits, tiers.clone()));
+            }
         }
+        customer.find_due();
+        self.customers.note_due(slot);
     }
 
     fn apply_slice(
         &mut self,
         row: RowStamp,
-        slots: std::ops::Range<u32>,
+        slots: Range<u32>,
+        archive: &mut dyn Archive,
         effects: &mut Vec<Effect>,
     ) {
         let end = slots.end.min(self.customers.next_slot());
         for slot in slots.start..end {
-            if self.holds(slot, row.position) {
-                continue;
-            }
-            let Some(customer) = self.customers.get_mut(slot) else { continue };
-            if customer.environment == row.environment && !customer.is_up_to_date(&self.catalog) {
-                let (at, cause) = (row.stamped_at, Cause::RuleChanged);
-                Evaluation::of_customer(&self.catalog, customer, at, cause, effects);
+            let behind = self.customers.get(slot).is_some_and(|it| {
+                it.environment == row.environment && !it.is_up_to_date(&self.catalog)
+            });
+            if behind {
+                self.touch(row, slot, archive, effects);
             }
         }
         self.end_slice(row.environment, slots.start, end);
+    }
+
+    /// Brings one customer up to date.
+    fn touch(
+        &mut self,
+        row: RowStamp,
+        slot: u32,
+        archive: &mut dyn Archive,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.holds(slot, row.position) {
+            return;
+        }
+        let Some(customer) = self.customers.get_mut(slot) else { return };
+        if customer.environment == row.environment {
+            let mut around = Surroundings { catalog: &self.catalog, archive, effects };
+            Evaluation::of_customer(customer, row.stamped_at, Cause::RuleChanged, &mut around);
+            self.customers.note_due(slot);
+        }
     }
 
     /// Moves the sweep of an environment on, unless it has begun anew since the slice was cut.
@@ -250,30 +321,6 @@ impl State {
         Some(DueSlice { environment: *environment, from: *from, to: to.max(*from) })
     }
 
-    /// The stamp of the last usage that was accepted for a customer, also after it was deleted.
-    pub fn last_usage_at(&self, customer: CustomerId) -> Option<Timestamp> {
-        self.customers.last_usage_at(customer)
-    }
-
-    /// The value of a metered entitlement at `now`, whatever has not been worked off yet.
-    pub fn value(
-        &self,
-        customer: CustomerId,
-        entitlement: EntitlementId,
-        now: Timestamp,
-    ) -> Option<EntitlementValue> {
-        let customer = self.customers.get(self.customers.slot(customer)?)?;
-        let tracked = customer.entitlements.iter().find(|it| it.id() == entitlement)?;
-        let now = self.stamp(customer.environment, now);
-        tracked.metered().map(|it| it.value_at(now))
-    }
-
-    fn advance(&mut self, environment: EnvironmentId, stamped_at: Timestamp) -> Timestamp {
-        let clock = self.clocks.entry(environment).or_insert(stamped_at);
-        *clock = (*clock).max(stamped_at);
-        *clock
-    }
-
     /// Whether the slice of this slot was loaded from a checkpoint that already holds this row.
     fn holds(&self, slot: u32, position: u64) -> bool {
         // After the replay nothing is held: the hot path ends here, without the division.
@@ -285,77 +332,13 @@ impl State {
     }
 }
 
-/// Checkpoints: the head, and the customers in slices of [`limits::CHECKPOINT_SLICE`] slots.
-impl State {
-    /// How many slices hold the customers.
-    pub fn slice_count(&self) -> usize {
-        self.customers.slice_count()
-    }
-
-    /// The bytes of one slice, as of the last row.
-    pub fn encode_slice(&self, slice: usize) -> Vec<u8> {
-        let mut writer = Writer::new();
-        self.customers.encode_slice(slice, &mut writer);
-        writer.into_bytes()
-    }
-
-    /// The bytes of everything but the customers, as of the last row.
-    pub fn encode_head(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.list(self.clocks.iter(), |writer, (environment, time)| {
-            writer.bits(environment.bits());
-            writer.time(*time);
-        });
-        writer.list(self.sweeps.iter(), |writer, (environment, next)| {
-            writer.bits(environment.bits());
-            writer.number(u64::from(*next));
-        });
-        writer.number(u64::from(self.customers.slice_slots()));
-        writer.number(u64::from(self.customers.next_slot()));
-        self.catalog.encode(&mut writer);
-        writer.into_bytes()
-    }
-
-    /// The state of a checkpoint, to be replayed from the head's position on.
-    ///
-    /// `slices` are `(slice, position it is good for, bytes)`: all that there were at the head's
-    /// position, none good for an earlier one.
-    pub fn restore(head: &[u8], slices: &[(usize, u64, &[u8])]) -> Result<Self, Corrupt> {
-        let mut reader = Reader::new(head);
-        let clocks = reader.list(|it| Ok((EnvironmentId::from_bits(it.bits()?), it.time()?)))?;
-        let sweeps = reader.list(|it| {
-            let environment = EnvironmentId::from_bits(it.bits()?);
-            Ok((environment, it.number_u32()?))
-        })?;
-        let slice_slots = reader.number_u32()?;
-        if slice_slots == 0 {
-            return Err(Corrupt { expected: "slices that hold something" });
-        }
-        let next_slot = reader.number_u32()?;
-        let catalog = Catalog::decode(&mut reader)?;
-        reader.finish()?;
-        let mut state = Self {
-            catalog,
-            clocks: clocks.into_iter().collect(),
-            sweeps: sweeps.into_iter().collect(),
-            customers: Customers::empty(slice_slots, next_slot),
-            held: Vec::new(),
-        };
-        for (slice, position, bytes) in slices {
-            let mut reader = Reader::new(bytes);
-            state.customers.decode_slice(*slice, &mut reader)?;
-            reader.finish()?;
-            if state.held.len() <= *slice {
-                state.held.resize(*slice + 1, 0);
-            }
-            state.held[*slice] = *position;
-        }
-        Ok(state)
-    }
-
-    /// Ends the replay: from now on every row is new to every slice.
-    pub fn finish_replay(&mut self) {
-        self.held.clear();
+/// Hands what leaves the open cells of a scope to the archive.
+fn hand_over(archive: &mut dyn Archive, meter: MeterId, scope: CellScope, leaving: Leaving) {
+    let key =
+        |resolution: Resolution, cell: &Cell| CellKey { meter, scope, resolution, from: cell.from };
+    match leaving {
+        Leaving::Closed(resolution, cell) => archive.put_cell(key(resolution, &cell), cell),
+        Leaving::Late(resolution, cell) => archive.add_to_cell(key(resolution, &cell), cell),
     }
 }
 

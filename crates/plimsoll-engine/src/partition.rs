@@ -37,6 +37,8 @@ use crate::{
     },
 };
 
+mod archive;
+mod body;
 mod checkpoint;
 mod dedupe;
 mod documents;

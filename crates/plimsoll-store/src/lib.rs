@@ -8,6 +8,7 @@
 
 #![warn(missing_docs)]
 
+pub mod archive;
 pub mod attempt;
 pub mod audit;
 pub mod backup;

@@ -1,7 +1,7 @@
 //! Usage periods: when the usage of an entitlement starts again at zero.
 //!
 //! Windows are half open, `from <= t < to`, in UTC. Calendar periods start with the hour, the day,
-//! the ISO week, the month, the year; anchored ones at the anchor plus whole intervals, and an
+//! the ISO week, the month, the quarter, the half or the whole year; anchored ones at the anchor plus whole intervals, and an
 //! anchor on the 29th to 31st falls on the last day of a shorter month without losing its day.
 
 use jiff::{ToSpan, civil, tz::TimeZone};
@@ -35,8 +35,16 @@ pub enum Interval {
     Week,
     /// A month of the calendar.
     Month,
+    /// Three months of the calendar, from January, April, July and October.
+    Quarter,
+    /// Six months of the calendar, from January and July.
+    HalfYear,
     /// A year of the calendar.
     Year,
+    /// One period for ever.
+    Never,
+    /// The billing cycle of the subscription, which sets the anchor; a month where there is none.
+    BillingCycle,
 }
 
 /// One usage period: from its first moment to the first moment after it.
@@ -63,9 +71,32 @@ impl UsagePeriod {
             Interval::Hour => fixed_window(time, HOUR_MS, anchor_ms.unwrap_or(0)),
             Interval::Day => fixed_window(time, DAY_MS, anchor_ms.unwrap_or(0)),
             Interval::Week => fixed_window(time, 7 * DAY_MS, anchor_ms.unwrap_or(FIRST_MONDAY_MS)),
-            Interval::Month => calendar_window(time, 1, self.anchor),
+            Interval::Month | Interval::BillingCycle => calendar_window(time, 1, self.anchor),
+            Interval::Quarter => calendar_window(time, 3, self.anchor),
+            Interval::HalfYear => calendar_window(time, 6, self.anchor),
             Interval::Year => calendar_window(time, 12, self.anchor),
+            Interval::Never => Window { from: Timestamp::MIN, to: Timestamp::MAX },
         }
+    }
+
+    /// How many whole periods there are from one start of a period to a later one.
+    pub(crate) fn count(&self, from: Timestamp, to: Timestamp) -> u64 {
+        let fixed = |length_ms: i64| to.ms_since(from) / length_ms;
+        let months = |step: i32| {
+            let month = |it: Timestamp| months_of(it.to_jiff().to_zoned(TimeZone::UTC).date());
+            i64::from((month(to) - month(from)) / step)
+        };
+        let count = match self.interval {
+            Interval::Hour => fixed(HOUR_MS),
+            Interval::Day => fixed(DAY_MS),
+            Interval::Week => fixed(7 * DAY_MS),
+            Interval::Month | Interval::BillingCycle => months(1),
+            Interval::Quarter => months(3),
+            Interval::HalfYear => months(6),
+            Interval::Year => months(12),
+            Interval::Never => 0,
+        };
+        u64::try_from(count).unwrap_or(0)
     }
 
     pub(crate) fn encode(&self, writer: &mut Writer) {
@@ -75,6 +106,10 @@ impl UsagePeriod {
             Interval::Week => 2,
             Interval::Month => 3,
             Interval::Year => 4,
+            Interval::Quarter => 5,
+            Interval::HalfYear => 6,
+            Interval::Never => 7,
+            Interval::BillingCycle => 8,
         });
         writer.option(self.anchor, Writer::time);
     }
@@ -87,6 +122,10 @@ impl UsagePeriod {
                 2 => Interval::Week,
                 3 => Interval::Month,
                 4 => Interval::Year,
+                5 => Interval::Quarter,
+                6 => Interval::HalfYear,
+                7 => Interval::Never,
+                8 => Interval::BillingCycle,
                 _ => return Err(Corrupt { expected: "an interval" }),
             },
             anchor: reader.option(Reader::time)?,
@@ -138,13 +177,49 @@ mod tests {
 
     #[test]
     fn windows() {
-        use Interval::{Day, Hour, Month, Week, Year};
+        use Interval::{BillingCycle, Day, HalfYear, Hour, Month, Never, Quarter, Week, Year};
         let cases = [
             (Hour, None, "2026-03-01T10:59:59Z", "2026-03-01T10:00:00Z", "2026-03-01T11:00:00Z"),
             (Day, None, "2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
             (Week, None, "2026-03-01T12:00:00Z", "2026-02-23T00:00:00Z", "2026-03-02T00:00:00Z"),
             (Month, None, "2024-02-29T23:59:59Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
             (Year, None, "2026-03-01T00:00:00Z", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+            (Quarter, None, "2026-06-30T23:00:00Z", "2026-04-01T00:00:00Z", "2026-07-01T00:00:00Z"),
+            (
+                HalfYear,
+                None,
+                "2026-06-30T23:00:00Z",
+                "2026-01-01T00:00:00Z",
+                "2026-07-01T00:00:00Z",
+            ),
+            (
+                Never,
+                None,
+                "2026-06-30T23:00:00Z",
+                "0001-01-01T00:00:00Z",
+                "9999-12-30T21:59:59.999Z",
+            ),
+            (
+                BillingCycle,
+                None,
+                "2026-06-30T23:00:00Z",
+                "2026-06-01T00:00:00Z",
+                "2026-07-01T00:00:00Z",
+            ),
+            (
+                Quarter,
+                Some("2025-11-30T12:00:00Z"),
+                "2026-02-28T13:00:00Z",
+                "2026-02-28T12:00:00Z",
+                "2026-05-30T12:00:00Z",
+            ),
+            (
+                HalfYear,
+                Some("2025-08-31T00:00:00Z"),
+                "2026-03-01T00:00:00Z",
+                "2026-02-28T00:00:00Z",
+                "2026-08-31T00:00:00Z",
+            ),
             (
                 Hour,
                 Some("2026-01-01T00:20:00Z"),
@@ -204,7 +279,8 @@ mod tests {
         #[test]
         fn windows_tile_time(
             interval in prop::sample::select(vec![
-                Interval::Hour, Interval::Day, Interval::Week, Interval::Month, Interval::Year,
+                Interval::Hour, Interval::Day, Interval::Week, Interval::Month, Interval::Quarter,
+                Interval::HalfYear, Interval::Year, Interval::BillingCycle,
             ]),
             anchor in prop::option::of(-1_000_000_000_000_i64..4_000_000_000_000),
             time in -1_000_000_000_000_i64..4_000_000_000_000,
@@ -216,6 +292,11 @@ mod tests {
             prop_assert_eq!(period.window_at(window.from), window);
             prop_assert_eq!(period.window_at(window.to.plus_ms(-1)), window);
             prop_assert_eq!(period.window_at(window.to).from, window.to);
+            let (mut end, mut counted) = (window.from, 0);
+            while counted < 5 {
+                prop_assert_eq!(period.count(window.from, end), counted);
+                (end, counted) = (period.window_at(end).to, counted + 1);
+            }
         }
     }
 }

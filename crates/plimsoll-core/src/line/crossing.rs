@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What makes a crossing this one: at most one notification exists for it, ever (design 5.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The rule.
     pub rule: RuleId,
@@ -24,8 +24,12 @@ pub struct Identity {
     pub line: LineId,
     /// Whose value crossed.
     pub entitlement: EntitlementId,
+    /// The group-by value whose usage crossed, of a line on groups.
+    pub group: Option<Box<str>>,
     /// Start of the window in which it crossed.
     pub window_from: Timestamp,
+    /// Which of a line's levels: the multiple, or the upper bound of the tier.
+    pub step: Option<Quantity>,
     /// How often the line was armed again in this window.
     pub generation: u32,
     /// Whether the line was reached or left.
@@ -46,8 +50,18 @@ pub enum Edge {
 pub enum Cause {
     /// A usage event moved it.
     Usage,
-    /// The limit was changed.
+    /// The limit, or a tier, was changed.
     LimitChanged,
+    /// A grant was added, or became active.
+    GrantActive,
+    /// A grant was set back to its amount.
+    GrantRecurred,
+    /// A grant expired.
+    GrantExpired,
+    /// A grant was voided.
+    GrantVoided,
+    /// A window began with usage that was carried over.
+    Reset,
     /// The entitlement was made.
     EntitlementCreated,
     /// The line began to apply.
@@ -82,9 +96,13 @@ pub struct Crossing {
     pub line: Line,
     /// Where the line stood, in its own terms: `80 %` of 1000 is 800.
     pub level: Quantity,
-    /// Usage before.
+    /// How many multiples this notification stands for; one for other lines.
+    pub count: u64,
+    /// Whether it happened in a window that had closed (row 11).
+    pub late: bool,
+    /// Usage before; that of the group, of a line on groups.
     pub previous_usage: Quantity,
-    /// The value after.
+    /// The value after; with the usage of the group, of a line on groups.
     pub value: EntitlementValue,
     /// Why.
     pub cause: Cause,
@@ -105,9 +123,9 @@ impl Identity {
         writer.bits(self.rule.bits());
         writer.bits(self.line.bits());
         writer.bits(self.entitlement.bits());
-        writer.byte(0);
+        writer.option(self.group.as_deref(), Writer::text);
         writer.time(self.window_from);
-        writer.byte(0);
+        writer.option(self.step, Writer::quantity);
         writer.number(u64::from(self.generation));
         writer.byte(match self.edge {
             Edge::Crossed => 0,
@@ -120,9 +138,7 @@ impl Identity {
 impl Crossing {
     /// The id of its notification: the stamp, and 80 bits of the identity's digest.
     pub fn notification_id(&self) -> NotificationId {
-        let digest = self.identity.digest();
-        let low = digest.iter().take(10).fold(0_u128, |bits, it| (bits << 8) | u128::from(*it));
-        NotificationId::from_parts(self.at.as_ms().max(0) as u64, low)
+        NotificationId::of_digest(self.at, &self.identity.digest())
     }
 }
 
@@ -142,6 +158,11 @@ impl Cause {
         match self {
             Self::Usage => "usage",
             Self::LimitChanged => "limit_changed",
+            Self::GrantActive => "grant_active",
+            Self::GrantRecurred => "grant_recurred",
+            Self::GrantExpired => "grant_expired",
+            Self::GrantVoided => "grant_voided",
+            Self::Reset => "reset",
             Self::EntitlementCreated => "entitlement_created",
             Self::Line(LineOrigin::RuleCreated) => "rule_created",
             Self::Line(LineOrigin::RuleEnabled) => "rule_enabled",

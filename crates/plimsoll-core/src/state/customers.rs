@@ -3,9 +3,12 @@
 //! A slot is given in the order of creation and never given again, so "slots 0 to 999" names the
 //! same customers on every replay. The index is only looked up, never iterated.
 //!
-//! Not here: what happens to a customer (`state::evaluate`), where it stands (`state::metered`).
+//! Not here: what happens to a customer (`state::change`), where it stands (`state::metered`).
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use hashbrown::HashMap;
 
@@ -14,8 +17,9 @@ use crate::{
     catalog::Catalog,
     codec::{Corrupt, Reader, Writer},
     entitlement::Entitlement,
-    ids::{CustomerId, EntitlementId, EnvironmentId},
+    ids::{CustomerId, EntitlementId, EnvironmentId, MeterId},
     limits,
+    metering::cell::OpenCells,
     time::Timestamp,
 };
 
@@ -29,6 +33,12 @@ pub(super) struct Customer {
     /// The stamp of the last event that was accepted for it.
     pub(super) last_usage_at: Option<Timestamp>,
     pub(super) entitlements: Vec<Tracked>,
+    /// What its meters measured in the newest hour and day.
+    pub(super) cells: Vec<(MeterId, OpenCells)>,
+    /// Derived: when something happens to one of its entitlements by itself.
+    pub(super) due_at: Timestamp,
+    /// Derived: the place in the index of what is due.
+    pub(super) indexed_at: Timestamp,
 }
 
 /// An entitlement and, if usage is counted for it, where it stands.
@@ -62,6 +72,16 @@ impl Customer {
         self.lines_seq >= catalog.lines_seq()
     }
 
+    /// The open cells of a meter.
+    pub(super) fn cells_of(&mut self, meter: MeterId) -> &mut OpenCells {
+        let place = self.cells.iter().position(|(own, _)| *own == meter);
+        let place = place.unwrap_or_else(|| {
+            self.cells.push((meter, OpenCells::default()));
+            self.cells.len() - 1
+        });
+        &mut self.cells[place].1
+    }
+
     /// The entitlements for which usage is counted.
     pub(super) fn metered_mut(&mut self) -> impl Iterator<Item = &mut Metered> {
         self.entitlements.iter_mut().filter_map(|it| match it {
@@ -83,6 +103,10 @@ pub(super) struct Customers {
     count: usize,
     /// Slots in one slice of a checkpoint.
     slice_slots: u32,
+    /// What each slice measured together in the newest hour and day.
+    totals: Vec<BTreeMap<MeterId, OpenCells>>,
+    /// Derived: who has something due when. An entry counts if its customer still says so.
+    due: BTreeMap<(EnvironmentId, Timestamp), VecDeque<u32>>,
 }
 
 #[derive(Debug)]
@@ -129,8 +153,15 @@ impl Default for Customers {
 impl Customers {
     /// Nobody; the next customer gets `next_slot`.
     pub(super) fn empty(slice_slots: u32, next_slot: u32) -> Self {
-        let (slots, index) = (Vec::new(), HashMap::default());
-        Self { slots, index, next_slot, count: 0, slice_slots }
+        Self {
+            slots: Vec::new(),
+            index: HashMap::default(),
+            next_slot,
+            count: 0,
+            slice_slots,
+            totals: Vec::new(),
+            due: BTreeMap::new(),
+        }
     }
 
     /// The slot that the next customer gets: one more than the last that was given.
@@ -172,8 +203,16 @@ impl Customers {
         let slot = self.next_slot;
         match self.slot(id) {
             None => {
-                let (last_usage_at, entitlements) = (None, Vec::new());
-                let customer = Customer { id, environment, lines_seq, last_usage_at, entitlements };
+                let customer = Customer {
+                    id,
+                    environment,
+                    lines_seq,
+                    last_usage_at: None,
+                    entitlements: Vec::new(),
+                    cells: Vec::new(),
+                    due_at: Timestamp::MAX,
+                    indexed_at: Timestamp::MAX,
+                };
                 self.put(slot, Slot::Filled(customer));
                 self.index.insert(id, slot);
                 self.count += 1;
@@ -182,6 +221,16 @@ impl Customers {
             Some(_) => return,
         }
         self.next_slot += 1;
+    }
+
+    /// The clock of an environment went back: a customer's windows begin again.
+    pub(super) fn rewind(&mut self, slot: u32, environment: EnvironmentId, to: Timestamp) {
+        let Some(Slot::Filled(customer)) = self.slots.get_mut(slot as usize) else { return };
+        if customer.environment == environment {
+            customer.metered_mut().for_each(|it| it.rewind(to));
+            customer.find_due();
+            self.note_due(slot);
+        }
     }
 
     pub(super) fn delete(&mut self, slot: u32) {
@@ -200,6 +249,96 @@ impl Customers {
                 *last_usage_at
             }
         }
+    }
+
+    /// A customer, and the open cells of everybody in its slice.
+    pub(super) fn with_totals(
+        &mut self,
+        slot: u32,
+    ) -> Option<(&mut Customer, &mut BTreeMap<MeterId, OpenCells>, u32)> {
+        let slice = slot / self.slice_slots;
+        self.totals_of(slot);
+        let totals = self.totals.get_mut(slice as usize)?;
+        match self.slots.get_mut(slot as usize)? {
+            Slot::Filled(customer) => Some((customer, totals, slice)),
+            Slot::Vacant | Slot::Deleted { .. } => None,
+        }
+    }
+
+    /// The open cells of everybody in the slice of this slot, by meter.
+    fn totals_of(&mut self, slot: u32) -> &mut BTreeMap<MeterId, OpenCells> {
+        let slice = (slot / self.slice_slots) as usize;
+        if self.totals.len() <= slice {
+            self.totals.resize_with(slice + 1, BTreeMap::new);
+        }
+        &mut self.totals[slice]
+    }
+
+    /// The open cells of each slice, by meter.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (u32, &BTreeMap<MeterId, OpenCells>)> {
+        (0..).zip(&self.totals)
+    }
+
+    /// Every customer that exists, with its slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Customer)> {
+        (0..).zip(&self.slots).filter_map(|(slot, it)| match it {
+            Slot::Filled(customer) => Some((slot, customer)),
+            Slot::Vacant | Slot::Deleted { .. } => None,
+        })
+    }
+
+    /// Takes note of when something happens to a customer next. To be called when it was changed.
+    pub(super) fn note_due(&mut self, slot: u32) {
+        let Some(Slot::Filled(customer)) = self.slots.get_mut(slot as usize) else { return };
+        if customer.due_at == customer.indexed_at {
+            return;
+        }
+        customer.indexed_at = customer.due_at;
+        if customer.due_at < Timestamp::MAX {
+            let key = (customer.environment, customer.due_at);
+            self.due.entry(key).or_default().push_back(slot);
+        }
+    }
+
+    /// When something happens to a customer of this environment next.
+    pub(super) fn next_due(&mut self, environment: EnvironmentId) -> Option<Timestamp> {
+        let all = (environment, Timestamp::MIN)..=(environment, Timestamp::MAX);
+        loop {
+            let (key, slots) = self.due.range(all.clone()).next()?;
+            let (key, stale) =
+                (*key, slots.iter().take_while(|it| !self.is_due(**it, key.1)).count());
+            if stale < slots.len() {
+                // So that those who are done are passed over once.
+                self.due.get_mut(&key).into_iter().for_each(|it| drop(it.drain(..stale)));
+                return Some(key.1);
+            }
+            self.due.remove(&key);
+        }
+    }
+
+    /// The environments in which something happens by itself.
+    pub(super) fn due_environments(&self) -> Vec<EnvironmentId> {
+        let mut environments: Vec<_> = self.due.keys().map(|it| it.0).collect();
+        environments.dedup();
+        environments
+    }
+
+    /// The first customers of this environment to whom something happens up to `now`, at most
+    /// [`limits::SLICE`], in the order in which it becomes due.
+    pub(super) fn due_slots(&self, environment: EnvironmentId, now: Timestamp) -> Vec<u32> {
+        let until = (environment, Timestamp::MIN)..=(environment, now);
+        let due = self.due.range(until).flat_map(|((_, due), slots)| {
+            slots.iter().filter(|it| self.is_due(**it, *due)).copied()
+        });
+        let mut slots: Vec<u32> = due.take(limits::SLICE).collect();
+        // A customer whose due time went away and came back is listed twice.
+        let mut seen = BTreeSet::new();
+        slots.retain(|it| seen.insert(*it));
+        slots
+    }
+
+    fn is_due(&self, slot: u32, due: Timestamp) -> bool {
+        self.get(slot).is_some_and(|it| it.due_at == due)
     }
 
     fn put(&mut self, slot: u32, content: Slot) {
@@ -234,6 +373,8 @@ impl Customers {
                 encode_customer(customer, writer);
             }
         });
+        let totals = self.totals.get(slice);
+        writer.list(totals.into_iter().flatten().collect::<Vec<_>>().into_iter(), encode_cells);
     }
 
     /// Fills the slots of one slice.
@@ -258,6 +399,7 @@ impl Customers {
         if slots.len() > self.slice_slots as usize {
             return Err(Corrupt { expected: "a slice of customers" });
         }
+        let totals = if reader.version() >= 2 { reader.list(decode_cells)? } else { Vec::new() };
         let expected = Corrupt { expected: "the number of a slice" };
         let first = u32::try_from(slice).ok().and_then(|it| it.checked_mul(self.slice_slots));
         let first = first.ok_or(expected)?;
@@ -274,9 +416,22 @@ impl Customers {
                 return Err(Corrupt { expected: "each customer once" });
             }
             self.put(slot, content);
+            self.note_due(slot);
+        }
+        if !totals.is_empty() {
+            *self.totals_of(first) = totals.into_iter().collect();
         }
         Ok(())
     }
+}
+
+fn encode_cells(writer: &mut Writer, (meter, cells): (&MeterId, &OpenCells)) {
+    writer.bits(meter.bits());
+    cells.encode(writer);
+}
+
+fn decode_cells(reader: &mut Reader<'_>) -> Result<(MeterId, OpenCells), Corrupt> {
+    Ok((MeterId::from_bits(reader.bits()?), OpenCells::decode(reader)?))
 }
 
 fn encode_customer(customer: &Customer, writer: &mut Writer) {
@@ -286,26 +441,44 @@ fn encode_customer(customer: &Customer, writer: &mut Writer) {
     writer.option(customer.last_usage_at, Writer::time);
     writer.list(customer.entitlements.iter(), |writer, it| match it {
         Tracked::Metered(metered) => {
-            metered.to_entitlement().encode(writer);
-            writer.option(Some(metered), |writer, it| it.encode(writer));
+            writer.byte(1);
+            metered.encode(writer);
         }
         Tracked::Plain(entitlement) => {
+            writer.byte(0);
             entitlement.encode(writer);
-            writer.option(None, |_, (): ()| {});
         }
     });
+    writer.list(customer.cells.iter(), |writer, (meter, it)| encode_cells(writer, (meter, it)));
 }
 
 fn decode_customer(reader: &mut Reader<'_>) -> Result<Customer, Corrupt> {
-    Ok(Customer {
+    let is_first_version = reader.version() < 2;
+    let mut customer = Customer {
         id: CustomerId::from_bits(reader.bits()?),
         environment: EnvironmentId::from_bits(reader.bits()?),
         lines_seq: reader.number()?,
         last_usage_at: reader.option(Reader::time)?,
-        entitlements: reader.list(|reader| {
-            let entitlement = Entitlement::decode(reader)?;
-            let metered = reader.option(|it| Metered::decode(it, &entitlement))?;
-            Ok(metered.map_or(Tracked::Plain(entitlement), Tracked::Metered))
-        })?,
-    })
+        entitlements: reader.list(if is_first_version { tracked_v1 } else { tracked })?,
+        cells: if is_first_version { Vec::new() } else { reader.list(decode_cells)? },
+        due_at: Timestamp::MAX,
+        indexed_at: Timestamp::MAX,
+    };
+    customer.find_due();
+    Ok(customer)
+}
+
+fn tracked(reader: &mut Reader<'_>) -> Result<Tracked, Corrupt> {
+    if reader.flag()? {
+        return Metered::decode(reader).map(Tracked::Metered);
+    }
+    Entitlement::decode(reader).map(Tracked::Plain)
+}
+
+fn tracked_v1(reader: &mut Reader<'_>) -> Result<Tracked, Corrupt> {
+    let entitlement = Entitlement::decode(reader)?;
+    if reader.flag()? {
+        return Metered::decode_v1(reader, entitlement).map(Tracked::Metered);
+    }
+    Ok(Tracked::Plain(entitlement))
 }

@@ -1,230 +1,237 @@
 //! Decides which lines fire: the table of design 5.3.
 //!
 //! A line fires when it is armed and its trigger is reached, whatever moved the value: usage, a
-//! changed limit, or the line itself beginning to apply. It is armed again when the value falls
-//! below the line by more than the hysteresis. So a crossing is an edge by construction: staying
-//! above a line, or repeating the evaluation, does nothing.
+//! changed limit, a grant, or the line itself beginning to apply. It is armed again when the value
+//! falls below the line by more than the hysteresis. So a crossing is an edge by construction:
+//! staying above a line, or repeating the evaluation, does nothing.
 //!
-//! Not here: what is sent where (the engine reads the rule of each crossing).
+//! Not here: what changes and when (`state::change`, `state::metered`), what is sent where (the
+//! engine reads the rule of each crossing).
 
 use std::collections::BTreeSet;
 
 use super::{
-    customers::{Customer, Tracked},
-    metered::{Calm, LineState, Mark, Metered},
+    gauge::{Calm, Gauge, Group, GroupGauges, LineState, Mark},
+    metered::{Frame, Metered},
 };
 use crate::{
-    catalog::{Catalog, LineOrigin, StandingLine, meter::UncountedReason},
+    catalog::{Catalog, LineOrigin, StandingLine},
     effect::Effect,
-    entitlement::{Entitlement, EntitlementKind},
+    entitlement::Measure,
     ids::{CustomerId, EnvironmentId},
     line::{
-        Direction, Trigger,
+        Direction, LineKind, Trigger,
         crossing::{Cause, Crossing, Edge, Identity, Suppression},
     },
     quantity::Quantity,
-    rule::WhenSeveral,
+    rule::{Rule, WhenSeveral},
     time::Timestamp,
 };
 
 /// What is the same for everything that one command does to one customer.
+#[derive(Clone, Copy)]
 pub(super) struct Evaluation<'a> {
-    catalog: &'a Catalog,
-    customer: CustomerId,
-    environment: EnvironmentId,
-    at: Timestamp,
-    cause: Cause,
-    event: Option<u32>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) customer: CustomerId,
+    pub(super) environment: EnvironmentId,
+    pub(super) at: Timestamp,
+    pub(super) cause: Cause,
+    pub(super) event: Option<u32>,
     /// Lines that apply since a later sequence than this are new to the customer.
-    behind_since: u64,
+    pub(super) behind_since: u64,
 }
 
 /// A line that is reached and may fire.
 struct Candidate<'a> {
     standing: &'a StandingLine,
     trigger: Trigger,
-    generation: u32,
+    /// How the line stands once it has fired.
+    state: LineState,
     cause: Cause,
+    /// Multiples that it stands for.
+    count: u64,
     /// Whether it only counts as passed.
     silent: bool,
 }
 
+/// One gauge against what it is measured by.
+struct Place<'a, 'g> {
+    frame: &'a Frame<'a>,
+    gauge: &'a mut Gauge,
+    group: Option<Group<'g>>,
+}
+
 /// What happened to a line.
-#[derive(Clone, Copy)]
-struct Occurrence {
+struct Occurrence<'a> {
+    standing: &'a StandingLine,
+    level: Quantity,
+    step: Option<Quantity>,
+    count: u64,
     edge: Edge,
     generation: u32,
     cause: Cause,
     suppression: Option<Suppression>,
 }
 
+impl Place<'_, '_> {
+    fn usage(&self) -> Quantity {
+        let own = self.gauge.accumulated.usage();
+        // What was carried over belongs to no group.
+        if self.group.is_some() { own } else { self.frame.carried.bounded_add(own) }
+    }
+}
+
 impl<'a> Evaluation<'a> {
-    /// Evaluates what has changed in the catalogue since the customer was last touched. What comes
-    /// after that is evaluated because of `cause`.
-    pub(super) fn of_customer(
-        catalog: &'a Catalog,
-        customer: &mut Customer,
-        at: Timestamp,
-        cause: Cause,
-        effects: &mut Vec<Effect>,
-    ) -> Self {
-        let due = Self {
-            catalog,
-            customer: customer.id,
-            environment: customer.environment,
-            at,
-            cause: Cause::RuleChanged,
-            event: None,
-            behind_since: customer.lines_seq,
-        };
-        if !customer.is_up_to_date(catalog) {
-            for metered in customer.metered_mut() {
-                due.roll_over(metered);
-                due.leave_lines(metered);
-                due.settle(metered, metered.usage(), effects);
-            }
-            customer.lines_seq = catalog.lines_seq();
-        }
-        Self { cause, behind_since: catalog.lines_seq(), ..due }
-    }
-
-    /// The same for an event of the row.
-    pub(super) fn by_event(self, event: u32) -> Self {
-        Self { event: Some(event), ..self }
-    }
-
-    /// Counts `quantity` of an event whose effective time is `time`.
-    pub(super) fn count(
-        &self,
-        metered: &mut Metered,
-        time: Timestamp,
-        quantity: Quantity,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), UncountedReason> {
-        self.roll_over(metered);
-        if !metered.window.contains(time) {
-            // It belongs to a window that has closed and leaves the present alone.
-            return Ok(());
-        }
-        let before = metered.usage();
-        metered.accumulated = metered
-            .accumulated
-            .checked_add(quantity)
-            .map_err(|_| UncountedReason::ValueOutOfRange)?;
-        if !metered.is_calm_at(metered.usage()) {
-            self.settle(metered, before, effects);
-        }
-        Ok(())
-    }
-
-    /// Starts the window of `self.at` if the current one has ended (row 5).
-    fn roll_over(&self, metered: &mut Metered) {
-        if self.at < metered.window.to {
-            return;
-        }
-        metered.begin_window(self.at);
-        for (standing, trigger) in self.lines_on(metered) {
-            let falling = standing.line.kind.direction() == Direction::Falling;
-            // A line that the customer has not seen yet is about to begin to apply (row 9).
-            let is_seen = standing.entered <= self.behind_since;
-            if falling && is_seen && trigger.is_reached(Quantity::ZERO) {
-                let line = standing.line.id;
-                metered.set_line(LineState { line, generation: 0, mark: Mark::Passed });
-            }
-        }
-    }
-
-    /// Adds an entitlement, or changes the limit of a known one: nothing else of it ever changes.
-    pub(super) fn put_entitlement(
-        &self,
-        customer: &mut Customer,
-        entitlement: &Entitlement,
-        effects: &mut Vec<Effect>,
-    ) {
-        let known = customer.entitlements.iter_mut().find(|it| it.id() == entitlement.id);
-        let meter = self.catalog.meter_of(entitlement.feature);
-        match (known, entitlement.kind, meter) {
-            (Some(Tracked::Metered(metered)), EntitlementKind::Metered { limit, .. }, _) => {
-                self.change_limit(metered, limit, effects);
-            }
-            (Some(_), _, _) => {}
-            (None, EntitlementKind::Metered { limit, period }, Some(meter)) => {
-                let mut metered = Metered::new(entitlement, meter.id, limit, period, self.at);
-                let created = Self { cause: Cause::EntitlementCreated, ..*self };
-                created.settle(&mut metered, Quantity::ZERO, effects);
-                customer.entitlements.push(Tracked::Metered(metered));
-            }
-            (None, _, _) => customer.entitlements.push(Tracked::Plain(entitlement.clone())),
-        }
-    }
-
-    /// Sets the limit and evaluates the lines against it (rows 6 to 8).
-    fn change_limit(
-        &self,
-        metered: &mut Metered,
-        limit: Option<Quantity>,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.roll_over(metered);
-        let before: Vec<_> = self.lines_on(metered).collect();
-        metered.limit = limit;
+    /// Evaluates everything that stands on an entitlement, where usage has not moved.
+    pub(super) fn settle_all(&self, metered: &mut Metered, effects: &mut Vec<Effect>) {
         let usage = metered.usage();
-        for (standing, trigger) in before {
-            // Without a limit the line has no place any more: the value cannot be past it.
-            if standing.line.trigger(limit, standing.rule.hysteresis).is_none() {
-                self.arm_again(metered, standing, &trigger, usage, effects);
+        let (frame, gauge, groups) = metered.parts();
+        self.settle(&frame, gauge, None, usage, effects);
+        self.settle_groups(&frame, groups, effects);
+    }
+
+    pub(super) fn settle_groups(
+        &self,
+        frame: &Frame<'_>,
+        groups: Option<&mut GroupGauges>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (key, values) in groups.into_iter().flatten() {
+            for (value, gauge) in values {
+                let usage = gauge.accumulated.usage();
+                self.settle(frame, gauge, Some(Group { key, value }), usage, effects);
             }
         }
-        self.settle(metered, usage, effects);
     }
 
     /// Fires every line that is reached and armed, arms those that are left, finds the new calm.
     pub(super) fn settle(
         &self,
-        metered: &mut Metered,
+        frame: &Frame<'_>,
+        gauge: &mut Gauge,
+        group: Option<Group<'_>>,
         before: Quantity,
         effects: &mut Vec<Effect>,
     ) {
-        let usage = metered.usage();
+        let place = &mut Place { frame, gauge, group };
+        let usage = place.usage();
         let mut candidates = Vec::new();
-        for (standing, trigger) in self.lines_on(metered) {
-            if trigger.is_rearmed(usage) {
-                self.arm_again(metered, standing, &trigger, before, effects);
-            } else if trigger.is_reached(usage) {
-                candidates.extend(self.candidate(standing, trigger, metered));
+        for standing in self.lines_on(frame, group) {
+            if standing.line.kind == LineKind::Every {
+                candidates.extend(self.multiples(place, standing, before, effects));
+                continue;
+            }
+            for trigger in standing.line.triggers(&frame.measure, standing.rule.hysteresis) {
+                if trigger.is_rearmed(usage) {
+                    self.arm_again(place, standing, &trigger, before, effects);
+                } else if trigger.is_reached(usage) {
+                    let state = place.gauge.line(standing.line.id, trigger.step);
+                    candidates.extend(self.candidate(standing, trigger, state));
+                }
             }
         }
         candidates.sort_by_key(|it| (it.trigger.at, it.standing.line.kind.is_percentage()));
         silence_all_but_the_furthest(&mut candidates);
-        for candidate in &candidates {
-            effects.extend(self.fire(metered, candidate, before));
+        for candidate in candidates {
+            effects.extend(self.fire(place, candidate, before));
         }
-        metered.calm = Some(self.calm(metered));
+        let calm = self.calm(place);
+        place.gauge.calm = Some(calm);
     }
 
-    /// The lines that apply to this entitlement, with their triggers.
+    /// The lines that stand on this part of this entitlement's usage.
     fn lines_on(
         &self,
-        metered: &Metered,
-    ) -> impl Iterator<Item = (&'a StandingLine, Trigger)> + use<'a> {
-        let (customer, limit) = (self.customer, metered.limit);
-        let lines = self.catalog.lines_of(metered.feature).map_or(&[][..], |it| it);
-        lines.iter().filter(move |it| it.rule.covers_customer(customer)).filter_map(move |it| {
-            it.line.trigger(limit, it.rule.hysteresis).map(|trigger| (it, trigger))
+        frame: &Frame<'_>,
+        group: Option<Group<'_>>,
+    ) -> impl Iterator<Item = &'a StandingLine> {
+        let (customer, closed_with) = (self.customer, frame.closed_with);
+        let lines = self.catalog.lines_of(frame.feature).map_or(&[][..], |it| it);
+        lines.iter().filter(move |it| {
+            it.stands_on(group.map(|it| (it.key, it.value)))
+                && it.rule.covers_customer(customer)
+                && closed_with.is_none_or(|seq| it.since <= seq)
         })
     }
 
+    /// A window has begun (row 5): a falling line at or above the opening balance counts as passed.
+    pub(super) fn open(&self, metered: &mut Metered) {
+        let usage = metered.usage();
+        let (frame, gauge, _) = metered.parts();
+        for standing in self.lines_on(&frame, None) {
+            let falling = standing.line.kind.direction() == Direction::Falling;
+            // A line that the customer has not seen yet is about to begin to apply (row 9).
+            if !falling || standing.entered > self.behind_since {
+                continue;
+            }
+            for trigger in standing.line.triggers(&frame.measure, standing.rule.hysteresis) {
+                if trigger.is_reached(usage) {
+                    let state = gauge.line(standing.line.id, trigger.step);
+                    gauge.set_line(LineState { mark: Mark::Passed, ..state });
+                }
+            }
+        }
+    }
+
     /// Forgets lines that are gone, and arms those that no longer apply for the day they do again.
-    fn leave_lines(&self, metered: &mut Metered) {
-        metered.lines.retain(|it| self.catalog.has_line(it.line));
-        let standing = self.catalog.lines_of(metered.feature).map_or(&[][..], |it| it);
-        for state in metered.lines.iter_mut().filter(|it| it.mark != Mark::Armed) {
-            let still_applies = |it: &StandingLine| {
-                it.line.id == state.line && it.rule.covers_customer(self.customer)
-            };
-            if !standing.iter().any(still_applies) {
-                state.mark = Mark::Armed;
+    pub(super) fn leave_lines(&self, metered: &mut Metered) {
+        let (frame, gauge, groups) = metered.parts();
+        self.leave_lines_of(&frame, gauge, None);
+        for (key, values) in groups.into_iter().flatten() {
+            for (value, gauge) in values {
+                self.leave_lines_of(&frame, gauge, Some(Group { key, value }));
+            }
+        }
+    }
+
+    fn leave_lines_of(&self, frame: &Frame<'_>, gauge: &mut Gauge, group: Option<Group<'_>>) {
+        gauge.lines.retain(|it| self.catalog.has_line(it.line));
+        for state in gauge.lines.iter_mut().filter(|it| it.mark != Mark::Armed) {
+            if !self.lines_on(frame, group).any(|it| it.line.id == state.line) {
+                (state.mark, state.multiples) = (Mark::Armed, 0);
                 state.generation += 1;
+            }
+        }
+    }
+
+    /// Arms what has lost its place, because there is no limit or no such tier any more: the value
+    /// cannot be past it.
+    pub(super) fn leave_places(
+        &self,
+        metered: &mut Metered,
+        before: &Measure<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let usage = metered.usage();
+        let (frame, gauge, groups) = metered.parts();
+        self.leave_places_of(
+            &mut Place { frame: &frame, gauge, group: None },
+            before,
+            usage,
+            effects,
+        );
+        for (key, values) in groups.into_iter().flatten() {
+            for (value, gauge) in values {
+                let usage = gauge.accumulated.usage();
+                let place = &mut Place { frame: &frame, gauge, group: Some(Group { key, value }) };
+                self.leave_places_of(place, before, usage, effects);
+            }
+        }
+    }
+
+    fn leave_places_of(
+        &self,
+        place: &mut Place<'_, '_>,
+        before: &Measure<'_>,
+        usage: Quantity,
+        effects: &mut Vec<Effect>,
+    ) {
+        for standing in self.lines_on(place.frame, place.group) {
+            let now = standing.line.triggers(&place.frame.measure, standing.rule.hysteresis);
+            for trigger in standing.line.triggers(before, standing.rule.hysteresis) {
+                if !now.iter().any(|it| it.step == trigger.step) {
+                    self.arm_again(place, standing, &trigger, usage, effects);
+                }
             }
         }
     }
@@ -232,21 +239,57 @@ impl<'a> Evaluation<'a> {
     /// Arms a line that the value has left (row 10).
     fn arm_again(
         &self,
-        metered: &mut Metered,
+        place: &mut Place<'_, '_>,
         standing: &StandingLine,
         trigger: &Trigger,
         before: Quantity,
         effects: &mut Vec<Effect>,
     ) {
-        let state = metered.line(standing.line.id);
+        let state = place.gauge.line(standing.line.id, trigger.step);
         if state.mark == Mark::Armed {
             return;
         }
         let generation = state.generation + 1;
-        metered.set_line(LineState { generation, mark: Mark::Armed, ..state });
+        place.gauge.set_line(LineState { generation, mark: Mark::Armed, ..state });
         if state.mark != Mark::Passed {
-            effects.push(self.resolved(metered, standing, trigger, state.generation, before));
+            let (level, step) = (trigger.level, trigger.step);
+            let what = self.resolution(standing, level, step, 1, state.generation);
+            effects.push(self.crossing(place, what, before));
         }
+    }
+
+    /// A line on every multiple (row 3): fires once for all multiples that were newly come to, and
+    /// is armed again for those that the value has left.
+    fn multiples(
+        &self,
+        place: &mut Place<'_, '_>,
+        standing: &'a StandingLine,
+        before: Quantity,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Candidate<'a>> {
+        let (line, usage) = (&standing.line, place.usage());
+        let state = place.gauge.line(line.id, None);
+        let kept = line.multiples(usage.bounded_add(standing.rule.hysteresis)).min(state.multiples);
+        if kept < state.multiples {
+            let left = state.multiples - kept;
+            let generation = state.generation + 1;
+            let mark = if kept == 0 { Mark::Armed } else { state.mark };
+            place.gauge.set_line(LineState { generation, mark, multiples: kept, ..state });
+            if state.mark != Mark::Passed {
+                let step = line.value.times(kept + 1).ok()?;
+                let what = self.resolution(standing, step, Some(step), left, state.generation);
+                effects.push(self.crossing(place, what, before));
+            }
+        }
+        let state = place.gauge.line(line.id, None);
+        let reached = line.multiples(usage);
+        let count = reached.checked_sub(state.multiples).filter(|it| *it > 0)?;
+        let at = line.value.times(reached).ok()?;
+        let trigger = Trigger { at, strict: false, rearm_below: at, level: at, step: Some(at) };
+        let armed = LineState { mark: Mark::Armed, ..state };
+        let candidate = self.candidate(standing, trigger, armed)?;
+        let state = LineState { multiples: reached, ..state };
+        Some(Candidate { state, count, ..candidate })
     }
 
     /// Whether a reached line fires, given what has happened to it before.
@@ -254,10 +297,9 @@ impl<'a> Evaluation<'a> {
         &self,
         standing: &'a StandingLine,
         trigger: Trigger,
-        metered: &Metered,
+        state: LineState,
     ) -> Option<Candidate<'a>> {
         let is_new = standing.since > self.behind_since;
-        let state = metered.line(standing.line.id);
         let (generation, cause) = match state.mark {
             Mark::Armed if is_new => (state.generation, Cause::Line(standing.because)),
             Mark::Armed => (state.generation, self.cause),
@@ -269,71 +311,77 @@ impl<'a> Evaluation<'a> {
         };
         let begins_to_apply = matches!(cause, Cause::Line(_) | Cause::EntitlementCreated);
         let silent = begins_to_apply && !standing.rule.evaluate_on_create;
-        Some(Candidate { standing, trigger, generation, cause, silent })
+        let state = LineState { generation, ..state };
+        Some(Candidate { standing, trigger, state, cause, count: 1, silent })
     }
 
     fn fire(
         &self,
-        metered: &mut Metered,
-        candidate: &Candidate<'_>,
+        place: &mut Place<'_, '_>,
+        candidate: Candidate<'_>,
         before: Quantity,
     ) -> Option<Effect> {
-        let Candidate { standing, trigger, generation, cause, silent } = candidate;
+        let Candidate { standing, trigger, state, cause, count, silent } = candidate;
         let mark = match (silent, standing.rule.disabled) {
             (true, _) => Mark::Passed,
             (false, true) => Mark::Recorded,
             (false, false) => Mark::Notified,
         };
-        let line = standing.line.id;
-        metered.set_line(LineState { line, generation: *generation, mark });
-        let suppression = standing.rule.disabled.then_some(Suppression::RuleDisabled);
-        let what =
-            Occurrence { edge: Edge::Crossed, generation: *generation, cause: *cause, suppression };
-        (!silent).then(|| self.crossing(metered, standing, trigger, what, before))
+        place.gauge.set_line(LineState { mark, ..state });
+        let what = Occurrence {
+            standing,
+            level: trigger.level,
+            step: trigger.step,
+            count,
+            edge: Edge::Crossed,
+            generation: state.generation,
+            cause,
+            suppression: standing.rule.disabled.then_some(Suppression::RuleDisabled),
+        };
+        (!silent).then(|| self.crossing(place, what, before))
     }
 
-    fn resolved(
+    fn resolution<'s>(
         &self,
-        metered: &Metered,
-        standing: &StandingLine,
-        trigger: &Trigger,
+        standing: &'s StandingLine,
+        level: Quantity,
+        step: Option<Quantity>,
+        count: u64,
         generation: u32,
-        before: Quantity,
-    ) -> Effect {
+    ) -> Occurrence<'s> {
         let suppression = if standing.rule.disabled {
             Some(Suppression::RuleDisabled)
         } else {
             (!standing.rule.sends_resolved).then_some(Suppression::ResolvedNotWanted)
         };
-        let what = Occurrence { edge: Edge::Resolved, generation, cause: self.cause, suppression };
-        self.crossing(metered, standing, trigger, what, before)
+        let (edge, cause) = (Edge::Resolved, self.cause);
+        Occurrence { standing, level, step, count, edge, generation, cause, suppression }
     }
 
-    fn crossing(
-        &self,
-        metered: &Metered,
-        standing: &StandingLine,
-        trigger: &Trigger,
-        what: Occurrence,
-        before: Quantity,
-    ) -> Effect {
+    fn crossing(&self, place: &Place<'_, '_>, what: Occurrence<'_>, before: Quantity) -> Effect {
+        let Place { frame, group, .. } = place;
+        let rule: &Rule = &what.standing.rule;
         Effect::Crossing(Box::new(Crossing {
             identity: Identity {
-                rule: standing.rule.id,
-                line: standing.line.id,
-                entitlement: metered.entitlement,
-                window_from: metered.window.from,
+                rule: rule.id,
+                line: what.standing.line.id,
+                entitlement: frame.entitlement,
+                group: group.map(|it| it.value.into()),
+                window_from: frame.window.from,
+                step: what.step,
                 generation: what.generation,
                 edge: what.edge,
             },
             environment: self.environment,
             customer: self.customer,
-            feature: metered.feature,
-            rule: standing.rule.clone(),
-            line: standing.line,
-            level: trigger.level,
+            feature: frame.feature,
+            rule: what.standing.rule.clone(),
+            line: what.standing.line.clone(),
+            level: what.level,
+            count: what.count,
+            late: frame.closed_with.is_some(),
             previous_usage: before,
-            value: metered.value(),
+            value: frame.measure.value(place.usage(), frame.window),
             cause: what.cause,
             at: self.at,
             event: self.event,
@@ -342,16 +390,32 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The usages around the present one at which nothing happens.
-    fn calm(&self, metered: &Metered) -> Calm {
-        let mut calm = Calm { from: None, below: None };
-        for (standing, trigger) in self.lines_on(metered) {
-            if metered.line(standing.line.id).mark == Mark::Armed {
-                // A strict trigger fires just above its level: not calm from the level on.
-                let below = calm.below.map_or(trigger.at, |it| it.min(trigger.at));
-                calm.below = Some(below);
-            } else {
-                let from = if trigger.strict { Quantity::ONE } else { trigger.rearm_below };
-                calm.from = Some(calm.from.map_or(from, |it| it.max(from)));
+    fn calm(&self, place: &Place<'_, '_>) -> Calm {
+        let mut calm = Calm::default();
+        for standing in self.lines_on(place.frame, place.group) {
+            let (line, hysteresis) = (&standing.line, standing.rule.hysteresis);
+            if line.kind == LineKind::Every {
+                let passed = place.gauge.line(line.id, None).multiples;
+                if let Ok(next) = line.value.times(passed + 1) {
+                    calm.ends_at(next);
+                }
+                if passed > 0
+                    && let Ok(last) = line.value.times(passed)
+                {
+                    calm.ends_below(last.bounded_sub(hysteresis));
+                }
+                continue;
+            }
+            for trigger in line.triggers(&place.frame.measure, hysteresis) {
+                if place.gauge.line(line.id, trigger.step).mark == Mark::Armed {
+                    // A strict trigger fires just above its level: not calm from the level on.
+                    calm.ends_at(trigger.at);
+                } else if trigger.strict {
+                    // It is armed again at zero: below one, look.
+                    calm.ends_below(Quantity::ONE);
+                } else {
+                    calm.ends_below(trigger.rearm_below);
+                }
             }
         }
         calm
@@ -359,10 +423,11 @@ impl<'a> Evaluation<'a> {
 }
 
 /// Row 2, `when_several: highest`: of one rule and direction only the furthest line fires, which is
-/// the last one of the sorted candidates; on a tie the percentage.
+/// the last one of the sorted candidates; on a tie the percentage. Multiples are not part of it.
 fn silence_all_but_the_furthest(candidates: &mut [Candidate<'_>]) {
     let mut fired = BTreeSet::new();
-    for candidate in candidates.iter_mut().rev().filter(|it| !it.silent) {
+    let silenced = |it: &&mut Candidate<'_>| !it.silent && it.standing.line.kind != LineKind::Every;
+    for candidate in candidates.iter_mut().rev().filter(silenced) {
         let rule = &candidate.standing.rule;
         let falls = candidate.standing.line.kind.direction() == Direction::Falling;
         if rule.when_several == WhenSeveral::Highest {

@@ -87,6 +87,19 @@ impl ChannelRegistry {
         self.shared.channels.read().expect("no holder of this lock panics").get(&id).cloned()
     }
 
+    /// The channels of an environment that take notifications of a life-cycle type directly, in the
+    /// order of their ids.
+    pub fn takers(&self, environment: EnvironmentId, r#type: &str) -> Vec<Arc<Channel>> {
+        let channels = self.shared.channels.read().expect("no holder of this lock panics");
+        let takes = |it: &&Arc<Channel>| {
+            it.environment == environment
+                && it.event_types.iter().any(|it| it == "*" || it == r#type)
+        };
+        let mut takers: Vec<_> = channels.values().filter(takes).cloned().collect();
+        takers.sort_by_key(|it| it.id);
+        takers
+    }
+
     /// Waits until channels have changed since the last call, and says which.
     ///
     /// For the dispatcher alone: each change is told once.

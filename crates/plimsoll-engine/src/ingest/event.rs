@@ -213,7 +213,8 @@ pub fn find<'a>(data: Option<Value<'a>>, path: &ValuePath, text: &'a mut String)
             }
             None => FoundValue::Other,
         },
-        Kind::Object | Kind::Array | Kind::Boolean | Kind::Null => FoundValue::Other,
+        Kind::Boolean => FoundValue::Boolean(value.raw == "true"),
+        Kind::Object | Kind::Array | Kind::Null => FoundValue::Other,
     }
 }
 

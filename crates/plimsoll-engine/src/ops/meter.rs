@@ -203,7 +203,8 @@ impl Meter {
             }
         };
         let event_type = self.event_type.as_str().into();
-        Ok(core::Meter { id: self.id, environment, event_type, aggregation })
+        let (group_by, filters) = (Vec::new(), Vec::new());
+        Ok(core::Meter { id: self.id, environment, event_type, aggregation, group_by, filters })
     }
 }
 

@@ -3,15 +3,19 @@
 //! Each step applies something to memory and adds to a [`Work`] the log rows and statements that
 //! make it durable. Nothing here waits; `owner` commits the work before anybody hears of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use plimsoll_core::{
-    catalog::meter::{FoundValue, Meter, Reading},
+    archive::Settled,
+    catalog::meter::{EventData, FoundValue, Meter, MeterReading, ValuePath},
     codec::{CORE_VERSION, Corrupt},
     command::{Command, ControlCommand, CustomerCommand, RowKind},
-    effect::Effect,
-    ids::{EnvironmentId, MeterId},
+    effect::{Effect, Reset},
+    ids::{EntitlementId, EnvironmentId},
     line::crossing::Crossing,
     state::{RowStamp, State, UsageEvent},
     time::Timestamp,
@@ -20,6 +24,7 @@ use plimsoll_store::{Statement, log::LogRow};
 
 use super::{
     UsageOutcome, UsageRequest,
+    archive::TurnArchive,
     dedupe::Dedupe,
     usage_row::{self, CODEC_LZ4, CODEC_PLAIN, IncomingEvent, RowWriter, UsageRow},
 };
@@ -51,6 +56,8 @@ pub(super) struct Work {
     pub(super) rows: Vec<LogRow>,
     pub(super) statements: Vec<Statement>,
     pub(super) crossings: Vec<FoundCrossing>,
+    pub(super) resets: Vec<FoundReset>,
+    pub(super) archive: TurnArchive,
     /// Resources as they will be once this is committed, by id.
     pub(super) documents: Vec<(String, Bytes)>,
     pub(super) events: u64,
@@ -64,6 +71,13 @@ pub(super) struct FoundCrossing {
     pub(super) crossed_by: Option<String>,
 }
 
+/// A new window, and the row that noticed it.
+#[derive(Debug)]
+pub(super) struct FoundReset {
+    pub(super) reset: Box<Reset>,
+    pub(super) position: u64,
+}
+
 /// Finds what an event means to the meters of its type. Events of one type come in runs, so the
 /// meters of the last type are kept at hand.
 #[derive(Debug, Default)]
@@ -71,8 +85,20 @@ struct Readings {
     environment: Option<EnvironmentId>,
     quoted_type: String,
     meters: Vec<Arc<Meter>>,
-    found: Vec<(MeterId, Reading)>,
+    found: Vec<MeterReading>,
     text: String,
+}
+
+/// The data of one event, as meters look into it.
+struct Data<'a> {
+    data: Option<Value<'a>>,
+    text: &'a mut String,
+}
+
+impl EventData for Data<'_> {
+    fn find(&mut self, path: &ValuePath) -> FoundValue<'_> {
+        event::find(self.data, path, self.text)
+    }
 }
 
 impl Readings {
@@ -85,9 +111,10 @@ impl Readings {
         &mut self,
         state: &State,
         environment: EnvironmentId,
+        time: Timestamp,
         quoted_type: &str,
         data: Option<Value<'_>>,
-    ) -> &[(MeterId, Reading)] {
+    ) -> &[MeterReading] {
         if self.environment != Some(environment) || self.quoted_type != quoted_type {
             let event_type = usage_row::unquoted(quoted_type);
             self.meters = state.catalog().meters_of(environment, &event_type).to_vec();
@@ -95,13 +122,8 @@ impl Readings {
             quoted_type.clone_into(&mut self.quoted_type);
         }
         self.found.clear();
-        for meter in &self.meters {
-            let reading = match meter.value_path() {
-                Some(path) => meter.reading(event::find(data, path, &mut self.text)),
-                None => meter.reading(FoundValue::Missing),
-            };
-            self.found.push((meter.id, reading));
-        }
+        let mut data = Data { data, text: &mut self.text };
+        self.found.extend(self.meters.iter().filter_map(|it| it.read(time, &mut data)));
         &self.found
     }
 }
@@ -121,6 +143,43 @@ impl Memory {
     ) {
         self.readings.forget();
         self.apply(work, now, &Command::Control { seq, command });
+    }
+
+    /// Brings customers up to date with the time, if any are behind.
+    pub(super) fn pulse(&mut self, work: &mut Work, now: Timestamp) {
+        if let Some(pulse) = self.state.due_pulse(now) {
+            self.apply_pulse(work, &pulse);
+        }
+    }
+
+    /// Brings everybody in environments whose clock was set up to date with it, before anything
+    /// else happens there: what is due on the way happens in order.
+    pub(super) fn settle_set_clocks(&mut self, work: &mut Work, now: Timestamp) {
+        for environment in self.state.environments_with_set_clock() {
+            while let Some(pulse) = self.state.due_pulse_of(environment, now) {
+                self.apply_pulse(work, &pulse);
+            }
+        }
+    }
+
+    fn apply_pulse(&mut self, work: &mut Work, pulse: &Command) {
+        if let Command::Pulse { stamped_at, .. } = pulse {
+            self.apply(work, *stamped_at, pulse);
+        }
+    }
+
+    /// The closed windows that events of these requests are late for, by a moment in each.
+    pub(super) fn late_windows(
+        &self,
+        requests: &[UsageRequest],
+    ) -> BTreeSet<(EntitlementId, Timestamp)> {
+        let mut windows = BTreeSet::new();
+        for event in requests.iter().flat_map(|it| &it.events) {
+            let Some(time) = event.time else { continue };
+            let late = self.state.late_windows(event.customer, time);
+            windows.extend(late.into_iter().map(|it| (it, time)));
+        }
+        windows
     }
 
     /// Appends a change of one customer.
@@ -150,7 +209,7 @@ impl Memory {
     fn apply(&mut self, work: &mut Work, stamped_at: Timestamp, command: &Command) {
         let position = self.position + 1;
         let mut effects = Vec::new();
-        self.state.apply(position, command, &mut effects);
+        self.state.apply(position, command, &mut work.archive, &mut effects);
         self.position = position;
         let payload = command.encode().into();
         work.rows.push(self.row(stamped_at, command.row_kind(), CODEC_PLAIN, payload));
@@ -195,7 +254,7 @@ impl Memory {
                 if let (Some(request), Some(outcome)) =
                     (requests.get(index), outcomes.get_mut(index))
                 {
-                    self.request(stamp, request, index, &mut row, outcome);
+                    self.request(stamp, request, index, &mut row, (&mut work.archive, outcome));
                 }
             }
             self.finish_usage_row(work, stamp, requests, row);
@@ -239,7 +298,7 @@ impl Memory {
         request: &UsageRequest,
         request_index: usize,
         row: &mut OpenRow,
-        outcome: &mut UsageOutcome,
+        (archive, outcome): (&mut TurnArchive, &mut UsageOutcome),
     ) {
         let body = request.body.as_str();
         for (place, incoming) in request.events.iter().enumerate() {
@@ -265,12 +324,13 @@ impl Memory {
             let readings = self.readings.of(
                 &self.state,
                 stamp.environment,
+                time,
                 incoming.quoted_type(body),
                 incoming.data(body),
             );
             let usage = UsageEvent { customer: incoming.customer, time, index, readings };
             let before = row.effects.len();
-            self.state.apply_usage(stamp, usage, &mut row.effects);
+            self.state.apply_usage(stamp, usage, archive, &mut row.effects);
             if row.effects.len() > before {
                 row.places.push((index, request_index, incoming.clone()));
             }
@@ -319,10 +379,10 @@ impl Memory {
                 self.replay_usage(position, &usage, identify, sealed_position)?;
                 usage.events.len() as u64
             }
-            kind @ (RowKind::Control | RowKind::Customer | RowKind::Slice) => {
+            kind @ (RowKind::Control | RowKind::Customer | RowKind::Slice | RowKind::Pulse) => {
                 self.readings.forget();
                 let command = Command::decode(kind, &row.payload)?;
-                self.state.apply(position, &command, &mut effects);
+                self.state.apply(position, &command, &mut Settled, &mut effects);
                 0
             }
         };
@@ -351,11 +411,11 @@ impl Memory {
                 let identity = identify.event(stored.customer, &event.source, &event.id);
                 self.dedupe.insert(identity, stamped_at);
             }
-            let readings =
-                self.readings.of(&self.state, environment, event.event_type_raw, event.data);
             let (customer, time) = (stored.customer, stored.time);
+            let (event_type, data) = (event.event_type_raw, event.data);
+            let readings = self.readings.of(&self.state, environment, time, event_type, data);
             let usage = UsageEvent { customer, time, index: index as u32, readings };
-            self.state.apply_usage(stamp, usage, &mut effects);
+            self.state.apply_usage(stamp, usage, &mut Settled, &mut effects);
         }
         Ok(())
     }
@@ -381,6 +441,7 @@ fn collect(effects: Vec<Effect>, position: u64, raws: &[(u32, &str)], work: &mut
                 });
                 work.crossings.push(FoundCrossing { crossing, position, crossed_by: raw });
             }
+            Effect::Reset(reset) => work.resets.push(FoundReset { reset, position }),
             Effect::Uncounted { reason, .. } => {
                 metrics::counter!(super::UNCOUNTED_EVENTS, "reason" => reason.code()).increment(1);
             }

@@ -1,28 +1,40 @@
-//! Turns crossings into notifications: frozen bytes, and a delivery for each channel of the rule.
+//! Turns what happened into notifications: frozen bytes, and a delivery for each channel that is
+//! to hear of it.
 //!
 //! Everything inside a notification is as it was in the transaction that makes it. Later edits,
 //! retries and resends do not change it.
+//!
+//! Not here: what the bodies look like (`partition::body`), sending (`delivery`).
 
-use std::borrow::Cow;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use plimsoll_core::{
-    ids::{CustomerId, DeliveryId, EntitlementId},
-    line::crossing::Crossing,
+    catalog::Catalog,
+    effect::Reset,
+    ids::{
+        ChannelId, CustomerId, DeliveryId, EntitlementId, EnvironmentId, FeatureId, NotificationId,
+    },
+    line::crossing::{Crossing, Suppression},
+    rule::{self, Rule, RuleKind},
     time::Timestamp,
 };
 use plimsoll_store::{
     delivery::{DeliveryRow, DeliveryState},
     notification::NotificationRow,
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
 
-use super::{documents::Documents, memory::FoundCrossing};
+use super::{
+    body,
+    documents::Documents,
+    memory::{FoundCrossing, FoundReset},
+};
 use crate::{
-    delivery::{channels::ChannelRegistry, dispatcher::Outbound},
+    delivery::{
+        channels::{Channel, ChannelRegistry},
+        dispatcher::Outbound,
+    },
     deps::Random,
-    ingest::{event, json::Scanner},
 };
 
 /// Deliveries of one log row that an ordinal can tell apart.
@@ -30,7 +42,7 @@ const ORDINAL_BITS: u32 = 20;
 /// Why a delivery to a disabled channel failed without an attempt (row 17).
 const CHANNEL_DISABLED: &str = "channel_disabled";
 
-/// The rows and messages that a batch's crossings come to.
+/// The rows and messages that a batch's happenings come to.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     pub(super) notifications: Vec<NotificationRow>,
@@ -39,220 +51,205 @@ pub(super) struct Notices {
     pub(super) outbound: Vec<Outbound>,
 }
 
-/// The body of a webhook in Plimsoll's own format.
-#[derive(Serialize)]
-struct Body<'a> {
-    id: String,
-    r#type: &'static str,
-    timestamp: String,
-    data: Data<'a>,
+/// What a batch brought about that people may want to hear of.
+#[derive(Debug, Default)]
+pub(super) struct Happenings {
+    pub(super) crossings: Vec<FoundCrossing>,
+    pub(super) resets: Vec<FoundReset>,
 }
 
-#[derive(Serialize)]
-struct Data<'a> {
-    customer: Cow<'a, RawValue>,
-    feature: Cow<'a, RawValue>,
-    entitlement: Cow<'a, RawValue>,
-    line: LineView,
-    value: ValueView,
-    previous_usage: String,
-    cause: &'static str,
-    edge: &'static str,
-    window: WindowView,
-    late: bool,
-    rule: RuleView<'a>,
-    crossed_by: Option<EventView<'a>>,
+impl Happenings {
+    /// Leaves out the resets that nobody wants to hear of: a million windows begin at midnight.
+    pub(super) fn keep_wanted(&mut self, catalog: &Catalog, channels: &ChannelRegistry) {
+        let mut direct = BTreeMap::new();
+        self.resets.retain(|it| {
+            let environment = it.reset.environment;
+            let taken = *direct
+                .entry(environment)
+                .or_insert_with(|| !channels.takers(environment, rule::RESET).is_empty());
+            taken || rules_for(catalog, &it.reset).next().is_some()
+        });
+    }
+
+    /// The ids of the resources that the notifications show.
+    pub(super) fn needed_documents(&self) -> Vec<String> {
+        let ids = |customer: CustomerId, entitlement: EntitlementId| {
+            [customer.to_string(), entitlement.to_string()]
+        };
+        let crossings = self.crossings.iter().map(|it| &it.crossing);
+        let crossings = crossings.map(|it| (it.customer, it.identity.entitlement));
+        let resets = self.resets.iter().map(|it| (it.reset.customer, it.reset.entitlement));
+        crossings.chain(resets).flat_map(|(customer, it)| ids(customer, it)).collect()
+    }
 }
 
-#[derive(Serialize)]
-struct LineView {
-    kind: &'static str,
-    value: String,
-    level: String,
-}
-
-#[derive(Serialize)]
-struct ValueView {
-    usage: String,
-    limit: Option<String>,
-    balance: Option<String>,
-    overage: String,
-}
-
-#[derive(Serialize)]
-struct WindowView {
-    from: String,
-    to: String,
-}
-
-#[derive(Serialize)]
-struct RuleView<'a> {
-    id: String,
-    name: Cow<'a, RawValue>,
-}
-
-#[derive(serde::Deserialize)]
-struct RuleName<'a> {
-    #[serde(borrow)]
-    name: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct EventView<'a> {
-    source: Cow<'a, str>,
-    id: Cow<'a, str>,
-    subject: Cow<'a, str>,
-    time: String,
-}
-
-/// The ids of the resources that the notifications of these crossings show.
-pub(super) fn needed_documents(crossings: &[FoundCrossing]) -> Vec<String> {
-    let ids = |customer: CustomerId, entitlement: EntitlementId| {
-        [customer.to_string(), entitlement.to_string()]
-    };
-    crossings
-        .iter()
-        .flat_map(|it| ids(it.crossing.customer, it.crossing.identity.entitlement))
-        .collect()
+/// The rules that tell of this reset.
+fn rules_for<'a>(catalog: &'a Catalog, reset: &'a Reset) -> impl Iterator<Item = &'a Arc<Rule>> {
+    let feature = catalog.feature(reset.feature);
+    catalog.rules().filter(move |it| {
+        it.kind == RuleKind::Reset
+            && feature.is_some_and(|feature| it.concerns(feature))
+            && it.covers_customer(reset.customer)
+    })
 }
 
 /// Makes the notifications and deliveries of a batch.
-pub(super) fn of_crossings(
-    crossings: &[FoundCrossing],
-    features: impl Fn(&Crossing) -> Vec<u8>,
-    documents: &Documents,
-    channels: &ChannelRegistry,
-    random: &dyn Random,
-    now: Timestamp,
-) -> Notices {
-    let mut notices = Notices::default();
-    for (index, found) in crossings.iter().enumerate() {
-        let crossing = &found.crossing;
-        let low = (index as u64) & ((1 << ORDINAL_BITS) - 1);
-        let ordinal = ((found.position << ORDINAL_BITS) | low) as i64;
-        let body = Bytes::from(body(found, &features(crossing), documents));
-        let notification = notification(crossing, ordinal, &body);
-        if crossing.suppression.is_none() {
-            notices.fan_out(crossing, &notification, channels, random, now);
+pub(super) struct Notifier<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) documents: &'a Documents,
+    pub(super) channels: &'a ChannelRegistry,
+    pub(super) random: &'a dyn Random,
+    pub(super) now: Timestamp,
+}
+
+/// A notification before it has a row.
+struct Draft<'a> {
+    id: NotificationId,
+    identity: [u8; 32],
+    environment: EnvironmentId,
+    r#type: &'static str,
+    edge: &'static str,
+    customer: CustomerId,
+    feature: FeatureId,
+    rule: Option<&'a Rule>,
+    suppression: Option<Suppression>,
+    at: Timestamp,
+    position: u64,
+    body: Vec<u8>,
+}
+
+impl Notifier<'_> {
+    pub(super) fn notices_of(&self, happenings: &Happenings) -> Notices {
+        let mut notices = Notices::default();
+        for found in &happenings.crossings {
+            self.crossing(found, &mut notices);
+        }
+        for found in &happenings.resets {
+            self.reset(found, &mut notices);
+        }
+        notices
+    }
+
+    fn crossing(&self, found: &FoundCrossing, notices: &mut Notices) {
+        let crossing: &Crossing = &found.crossing;
+        let feature = self.feature(crossing.feature);
+        let channels: Vec<_> =
+            crossing.rule.channels.iter().filter_map(|it| self.channels.get(*it)).collect();
+        let draft = Draft {
+            id: crossing.notification_id(),
+            identity: crossing.identity.digest(),
+            environment: crossing.environment,
+            r#type: crossing.rule.kind.notification_type(),
+            edge: crossing.identity.edge.name(),
+            customer: crossing.customer,
+            feature: crossing.feature,
+            rule: Some(&*crossing.rule),
+            suppression: crossing.suppression,
+            at: crossing.at,
+            position: found.position,
+            body: body::of_crossing(found, &feature, self.documents),
+        };
+        self.add(draft, &channels, notices);
+    }
+
+    /// One notification for each rule that tells of it, and one for the channels that take it
+    /// directly and that no such rule names (design 5.5).
+    fn reset(&self, found: &FoundReset, notices: &mut Notices) {
+        let reset: &Reset = &found.reset;
+        let mut named: Vec<ChannelId> = Vec::new();
+        for rule in rules_for(self.catalog, reset) {
+            named.extend(&rule.channels);
+            let channels: Vec<_> =
+                rule.channels.iter().filter_map(|it| self.channels.get(*it)).collect();
+            self.add(self.draft_of_reset(found, Some(&**rule)), &channels, notices);
+        }
+        let mut direct = self.channels.takers(reset.environment, rule::RESET);
+        direct.retain(|it| !named.contains(&it.id));
+        if !direct.is_empty() {
+            self.add(self.draft_of_reset(found, None), &direct, notices);
+        }
+    }
+
+    fn draft_of_reset<'r>(&self, found: &FoundReset, rule: Option<&'r Rule>) -> Draft<'r> {
+        let reset: &Reset = &found.reset;
+        let id = rule.map(|it| it.id);
+        let feature = self.feature(reset.feature);
+        let disabled = rule.is_some_and(|it| it.disabled);
+        Draft {
+            id: reset.notification_id(id),
+            identity: reset.digest(id),
+            environment: reset.environment,
+            r#type: rule::RESET,
+            edge: "",
+            customer: reset.customer,
+            feature: reset.feature,
+            rule,
+            suppression: disabled.then_some(Suppression::RuleDisabled),
+            at: reset.at,
+            position: found.position,
+            body: body::of_reset(reset, rule, &feature, self.documents),
+        }
+    }
+
+    fn feature(&self, id: FeatureId) -> Vec<u8> {
+        self.catalog.feature(id).map_or_else(Vec::new, |it| it.document.to_vec())
+    }
+
+    fn add(&self, draft: Draft<'_>, channels: &[Arc<Channel>], notices: &mut Notices) {
+        let low = (notices.notifications.len() as u64) & ((1 << ORDINAL_BITS) - 1);
+        let ordinal = ((draft.position << ORDINAL_BITS) | low) as i64;
+        let is_sent = draft.suppression.is_none();
+        let notification = NotificationRow {
+            id: draft.id,
+            identity: Bytes::copy_from_slice(&draft.identity),
+            environment: draft.environment,
+            r#type: draft.r#type.to_owned(),
+            edge: draft.edge.to_owned(),
+            customer: Some(draft.customer),
+            feature: Some(draft.feature),
+            rule: draft.rule.map(|it| it.id),
+            reason: draft.suppression.map(|it| it.code().to_owned()),
+            created_at: draft.at,
+            ordinal,
+            doc: draft.body.into(),
+            rule_snapshot: draft.rule.map(|it| Bytes::copy_from_slice(&it.document)),
+        };
+        if is_sent {
+            for channel in channels {
+                self.deliver(&notification, channel, notices);
+            }
         }
         notices.notifications.push(notification);
     }
-    notices
-}
 
-fn notification(crossing: &Crossing, ordinal: i64, body: &Bytes) -> NotificationRow {
-    NotificationRow {
-        id: crossing.notification_id(),
-        identity: Bytes::copy_from_slice(&crossing.identity.digest()),
-        environment: crossing.environment,
-        r#type: crossing.rule.kind.notification_type().to_owned(),
-        edge: crossing.identity.edge.name().to_owned(),
-        customer: Some(crossing.customer),
-        feature: Some(crossing.feature),
-        rule: Some(crossing.rule.id),
-        reason: crossing.suppression.map(|it| it.code().to_owned()),
-        created_at: crossing.at,
-        ordinal,
-        doc: body.clone(),
-        rule_snapshot: Some(Bytes::copy_from_slice(&crossing.rule.document)),
-    }
-}
-
-impl Notices {
-    fn fan_out(
-        &mut self,
-        crossing: &Crossing,
-        notification: &NotificationRow,
-        channels: &ChannelRegistry,
-        random: &dyn Random,
-        now: Timestamp,
-    ) {
-        for channel in crossing.rule.channels.iter().filter_map(|it| channels.get(*it)) {
-            let delivery = DeliveryRow {
-                id: DeliveryId::from_parts(now.as_ms().max(0) as u64, random.bits()),
+    fn deliver(&self, notification: &NotificationRow, channel: &Channel, notices: &mut Notices) {
+        let now = self.now;
+        let delivery = DeliveryRow {
+            id: DeliveryId::from_parts(now.as_ms().max(0) as u64, self.random.bits()),
+            notification: notification.id,
+            environment: notification.environment,
+            channel: channel.id,
+            customer: notification.customer,
+            n: 1,
+            state: if channel.disabled { DeliveryState::Failed } else { DeliveryState::Pending },
+            attempts: 0,
+            next_attempt_at: (!channel.disabled).then_some(now),
+            ordinal: notification.ordinal,
+            format: channel.format.versioned().to_owned(),
+            error: channel.disabled.then(|| CHANNEL_DISABLED.to_owned()),
+            created_at: now,
+            updated_at: now,
+        };
+        if !channel.disabled {
+            notices.outbound.push(Outbound {
+                delivery: delivery.id,
                 notification: notification.id,
-                environment: notification.environment,
                 channel: channel.id,
                 customer: notification.customer,
-                n: 1,
-                state: if channel.disabled {
-                    DeliveryState::Failed
-                } else {
-                    DeliveryState::Pending
-                },
-                attempts: 0,
-                next_attempt_at: (!channel.disabled).then_some(now),
                 ordinal: notification.ordinal,
-                format: channel.format.versioned().to_owned(),
-                error: channel.disabled.then(|| CHANNEL_DISABLED.to_owned()),
-                created_at: now,
-                updated_at: now,
-            };
-            if !channel.disabled {
-                self.outbound.push(Outbound {
-                    delivery: delivery.id,
-                    notification: notification.id,
-                    channel: channel.id,
-                    customer: notification.customer,
-                    ordinal: notification.ordinal,
-                    body: notification.doc.clone(),
-                });
-            }
-            self.deliveries.push(delivery);
+                body: notification.doc.clone(),
+            });
         }
+        notices.deliveries.push(delivery);
     }
-}
-
-/// The frozen body. The documents inside are JSON already and are taken as they stand.
-fn body(found: &FoundCrossing, feature: &[u8], documents: &Documents) -> Vec<u8> {
-    let crossing = &found.crossing;
-    let value = &crossing.value;
-    let customer = documents.get(&crossing.customer.to_string());
-    let entitlement = documents.get(&crossing.identity.entitlement.to_string());
-    let data = Data {
-        customer: raw(customer),
-        feature: raw(feature),
-        entitlement: raw(entitlement),
-        line: LineView {
-            kind: crossing.line.kind.name(),
-            value: crossing.line.value.to_string(),
-            level: crossing.level.to_string(),
-        },
-        value: ValueView {
-            usage: value.usage.to_string(),
-            limit: value.limit.map(|it| it.to_string()),
-            balance: value.balance.map(|it| it.to_string()),
-            overage: value.overage.to_string(),
-        },
-        previous_usage: crossing.previous_usage.to_string(),
-        cause: crossing.cause.name(),
-        edge: crossing.identity.edge.name(),
-        window: WindowView { from: value.window.from.to_string(), to: value.window.to.to_string() },
-        late: false,
-        rule: RuleView {
-            id: crossing.rule.id.to_string(),
-            name: serde_json::from_slice::<RuleName<'_>>(&crossing.rule.document)
-                .map_or_else(|_| raw(b"null"), |it| Cow::Borrowed(it.name)),
-        },
-        crossed_by: found.crossed_by.as_deref().and_then(|it| event_view(it, crossing.at)),
-    };
-    let body = Body {
-        id: crossing.notification_id().to_string(),
-        r#type: crossing.rule.kind.notification_type(),
-        timestamp: crossing.at.to_string(),
-        data,
-    };
-    serde_json::to_vec(&body).expect("strings and JSON make JSON")
-}
-
-fn raw(json: &[u8]) -> Cow<'_, RawValue> {
-    serde_json::from_slice::<&RawValue>(json)
-        .map_or_else(|_| Cow::Owned(RawValue::NULL.to_owned()), Cow::Borrowed)
-}
-
-fn event_view(raw: &str, stamp: Timestamp) -> Option<EventView<'_>> {
-    let mut scanner = Scanner::new(raw);
-    let event = event::read(raw, &mut scanner).ok()?.ok()?;
-    let time = event.time.unwrap_or(stamp).to_string();
-    Some(EventView { source: event.source, id: event.id, subject: event.subject, time })
 }

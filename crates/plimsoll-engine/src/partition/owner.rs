@@ -25,7 +25,7 @@ use super::{
     checkpoint::Checkpointer,
     documents::Documents,
     memory::{Memory, Work},
-    notice,
+    notice::{Happenings, Notifier},
     recovery::{self, Recovered, RecoveryError},
 };
 use crate::{
@@ -36,6 +36,8 @@ use crate::{
 
 /// How long an idle partition waits before it writes a checkpoint.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
+/// The longest wait for something that is due, so that a machine's clock that was set is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How long to wait before recovering again when the store did not answer.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -220,7 +222,7 @@ impl Owner {
 
     /// Waits for something to do and takes all that waits, up to a bound; nothing when it is time
     /// to stop.
-    async fn gather(&mut self, held: &Held) -> Option<Gathered> {
+    async fn gather(&mut self, held: &mut Held) -> Option<Gathered> {
         if let Some(turn) = self.take_again() {
             return Some(turn);
         }
@@ -228,14 +230,17 @@ impl Owner {
         let busy = !held.missing_control.is_empty()
             || held.memory.state.due_slice().is_some()
             || held.checkpointer.in_round();
-        if !busy {
-            let idle = self.deps.clock.sleep(IDLE_CHECKPOINT);
-            let behind = held.checkpointer.is_behind(&held.memory);
+        let behind = held.checkpointer.is_behind(&held.memory);
+        let idle = self.idle_time(held, behind);
+        let waits = !busy && idle != Some(Duration::ZERO);
+        if waits {
+            let idle = idle.map(|it| self.deps.clock.sleep(it));
+            let idle = futures_util::future::OptionFuture::from(idle);
             tokio::select! {
                 biased;
                 request = self.inbox.recv() => turn.add(request?),
                 () = self.deps.tasks.stopping() => return None,
-                () = idle, if behind => {}
+                Some(()) = idle => {}
             }
         } else if self.deps.tasks.is_stopping() {
             return None;
@@ -247,6 +252,22 @@ impl Owner {
             }
         }
         Some(turn)
+    }
+
+    /// How long there is nothing to do by itself, if ever there will be: until something is due, or
+    /// until it is time to make the next start short.
+    fn idle_time(&self, held: &mut Held, behind: bool) -> Option<Duration> {
+        let now = self.deps.clock.now();
+        if held.memory.state.due_pulse(now).is_some() {
+            return Some(Duration::ZERO);
+        }
+        let due = held.memory.state.next_due().map(|it| {
+            let left_ms = it.ms_since(now).max(1);
+            // The clock may be set: look again now and then.
+            Duration::from_millis(left_ms as u64).min(LONGEST_SLEEP)
+        });
+        let checkpoint = behind.then_some(IDLE_CHECKPOINT);
+        due.into_iter().chain(checkpoint).min()
     }
 
     /// What was refused before: all of it, or one request if one of them is to blame.
@@ -270,11 +291,17 @@ impl Owner {
         for (seq, command) in std::mem::take(&mut held.missing_control) {
             memory.control(&mut work, now, seq, command);
         }
+        memory.settle_set_clocks(&mut work, now);
+        let late = memory.late_windows(&turn.usage);
+        if let Err(error) = work.archive.load_windows(&*self.deps.store, late).await {
+            return Some(self.not_committed(turn, lost(&error)));
+        }
         for (change, _) in &turn.changes {
             memory.change(&mut work, now, change);
         }
         let outcomes = memory.usage(&mut work, now, &turn.usage);
         memory.slice(&mut work, now);
+        memory.pulse(&mut work, now);
         held.checkpointer.note(work.events);
         held.checkpointer.begin_if_due(memory, now);
         if idle && work.rows.is_empty() && held.checkpointer.is_behind(memory) {
@@ -304,25 +331,25 @@ impl Owner {
         }
         held.documents.put(work.documents);
         let store = &*self.deps.store;
-        if !work.crossings.is_empty() {
-            let needed = notice::needed_documents(&work.crossings);
-            held.documents
-                .load(store, needed)
-                .await
-                .map_err(|error| Failure::Lost { certain: true, detail: error.to_string() })?;
-        }
+        let mut happenings = Happenings { crossings: work.crossings, resets: work.resets };
+        happenings.keep_wanted(held.memory.state.catalog(), &self.options.channels);
+        let needed = happenings.needed_documents();
+        held.documents.load(store, needed).await.map_err(|error| lost(&error))?;
+        let archive = work.archive.into_statements(store, self.partition).await;
+        let archive = archive.map_err(|error| lost(&error))?;
         let catalog = held.memory.state.catalog();
-        let notices = notice::of_crossings(
-            &work.crossings,
-            |it| catalog.feature(it.feature).map_or_else(Vec::new, |it| it.document.to_vec()),
-            &held.documents,
-            &self.options.channels,
-            &*self.deps.random,
-            self.deps.clock.now(),
-        );
+        let notices = Notifier {
+            catalog,
+            documents: &held.documents,
+            channels: &self.options.channels,
+            random: &*self.deps.random,
+            now: self.deps.clock.now(),
+        }
+        .notices_of(&happenings);
         let mut statements = vec![control::guard(catalog.seq() as i64)];
         statements.extend(log::append(work.rows));
         statements.extend(work.statements);
+        statements.extend(archive);
         statements.extend(notification::insert(notices.notifications));
         statements.extend(delivery::insert(notices.deliveries));
         statements.extend(checkpoint);
@@ -545,6 +572,11 @@ fn answer(
             }
         }
     }
+}
+
+/// Nothing was written, because something could not be read.
+fn lost(error: &dyn std::error::Error) -> Failure {
+    Failure::Lost { certain: true, detail: error.to_string() }
 }
 
 fn refuse(request: Request) {

@@ -3,7 +3,7 @@
 use plimsoll_core::{
     codec::{CORE_VERSION, Corrupt},
     command::ControlCommand,
-    state::State,
+    state::{SliceOf, State},
     time::Timestamp,
 };
 use plimsoll_store::{ReadError, Store, checkpoint, control, dedupe, log};
@@ -104,11 +104,17 @@ async fn load_state(store: &dyn Store, partition: u32) -> Result<(State, u64), R
     }
     // Slices without a head are of a first round that did not end: the log has it all.
     let Some(head) = head else { return Ok((State::new(), 0)) };
-    let borrowed: Vec<(usize, u64, &[u8])> = slices
+    let borrowed: Vec<SliceOf<'_>> = slices
         .iter()
-        .map(|it| (it.slice as usize - 1, it.position as u64, &it.payload[..]))
+        .map(|it| SliceOf {
+            slice: it.slice as usize - 1,
+            position: it.position as u64,
+            version: i64::from(it.core_version),
+            bytes: &it.payload,
+        })
         .collect();
-    let state = State::restore(&head.payload, &borrowed).map_err(|source| {
+    let version = i64::from(head.core_version);
+    let state = State::restore(&head.payload, version, &borrowed).map_err(|source| {
         RecoveryError::Corrupt { partition, place: "its checkpoint".to_owned(), source }
     })?;
     Ok((state, head.position as u64))

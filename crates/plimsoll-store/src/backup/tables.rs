@@ -41,6 +41,12 @@ pub(crate) const TABLES: &[Table] = &[
         "response_body"]),
     table("idempotency", 3, &["environment", "route", "key", "body_hash", "status", "response",
         "created_at"]),
+    table("closed_window", 2, &["entitlement", "window_from", "window_to", "customer",
+        "core_version", "payload"]),
+    table("cell", 4, &["meter", "resolution", "customer", "from_at", "core_version", "payload"]),
+    table("cell_total", 5, &["meter", "resolution", "from_at", "partition", "slice",
+        "core_version", "payload"]),
+    table("segment", 2, &["entitlement", "from_at", "to_at", "core_version", "payload"]),
     table("audit", 1, &["id", "environment", "at", "actor", "action", "resource_kind",
         "resource_id", "before", "after"]),
 ];

@@ -1,7 +1,7 @@
 //! What an entitlement must be, and what the core gets of it.
 
 use plimsoll_core::{
-    entitlement::{self as core, period},
+    entitlement::{self as core, period, source::Limits},
     ids::{CustomerId, EntitlementId, FeatureId},
     quantity::Quantity,
     time::Timestamp,
@@ -83,10 +83,11 @@ impl Entitlement {
     /// What the rules depend on.
     pub(super) fn to_core(&self, feature: FeatureId) -> core::Entitlement {
         let kind = match (self.r#type, self.usage_period) {
-            (FeatureType::Metered, period) => core::EntitlementKind::Metered {
-                limit: self.limit,
-                period: period.expect("a metered entitlement is made with a period").to_core(),
-            },
+            (FeatureType::Metered, period) => {
+                let period = period.expect("a metered entitlement is made with a period");
+                let terms = core::Terms::new(Limits::hard(self.limit), period.to_core());
+                core::EntitlementKind::Metered(Box::new(terms))
+            }
             (FeatureType::Boolean, _) => core::EntitlementKind::Boolean,
             (FeatureType::Static, _) => core::EntitlementKind::Static,
         };

@@ -289,11 +289,11 @@ impl StoredRule {
         };
         let limit_line = self.limit_line.zip(level).map(|(id, value)| {
             let kind = core_line::LineKind::Limit;
-            core_line::Line { id, kind, value }
+            core_line::Line { id, kind, value, group: None }
         });
         let lines = rule.lines.iter().map(|it| {
             let kind = it.kind.to_core();
-            core_line::Line { id: it.id, kind, value: it.value }
+            core_line::Line { id: it.id, kind, value: it.value, group: None }
         });
         core::Rule {
             id: rule.id,
