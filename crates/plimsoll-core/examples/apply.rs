@@ -14,17 +14,20 @@
 use std::{sync::Arc, time::Instant};
 
 use plimsoll_core::{
+    archive::{MemoryArchive, Settled},
     catalog::{
         feature::{Feature, FeatureKind},
-        meter::{Aggregation, Meter, Reading},
+        meter::{Aggregation, Meter, MeterReading},
     },
     command::{Command, ControlCommand, CustomerCommand},
     entitlement::{
-        Entitlement, EntitlementKind,
+        Entitlement, EntitlementKind, Terms,
         period::{Interval, UsagePeriod},
+        source::Limits,
     },
     ids::{CustomerId, EntitlementId, EnvironmentId, FeatureId, LineId, MeterId, RuleId},
     line::{Line, LineKind},
+    metering::accumulator::Amount,
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
     state::{RowStamp, State, UsageEvent},
@@ -59,18 +62,19 @@ fn main() {
 
 /// Applies one row; gives how many crossings it brought about.
 fn usage_row(state: &mut State, row: RowStamp, first: u64, customers: u64) -> usize {
-    let mut effects = Vec::new();
+    let (mut effects, mut archive) = (Vec::new(), MemoryArchive::default());
     // A multiplicative walk touches customers in no order that a cache could foresee.
     let whose = (first..first + ROW_EVENTS).map(|it| customer(scattered(it) % customers));
     let whose: Vec<CustomerId> = whose.collect();
-    let readings = [(METER, Reading::Counted(Quantity::from_integer(1_000)))];
+    let amount = Ok(Amount::Quantity(Quantity::from_integer(1_000)));
+    let readings = [MeterReading { meter: Arc::new(meter()), amount, groups: Vec::new() }];
     state.begin_usage(row);
     let mut index = 0;
     for chunk in whose.chunks(READ_AHEAD) {
         state.read_ahead(chunk.iter().copied());
         for customer in chunk.iter().copied() {
             let event = UsageEvent { customer, time: NOW, index, readings: &readings };
-            state.apply_usage(row, event, &mut effects);
+            state.apply_usage(row, event, &mut archive, &mut effects);
             index += 1;
         }
     }
@@ -86,23 +90,28 @@ fn customer(number: u64) -> CustomerId {
     CustomerId::from_parts(0, u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
+fn meter() -> Meter {
+    Meter {
+        id: METER,
+        environment: ENVIRONMENT,
+        event_type: "llm.request".into(),
+        aggregation: Aggregation::Count,
+        group_by: Vec::new(),
+        filters: Vec::new(),
+    }
+}
+
 fn prepared(customers: u64, rules: u128) -> State {
     let mut state = State::new();
     let mut position = 0;
     let mut apply = |command: Command| {
         position += 1;
-        state.apply(position, &command, &mut Vec::new());
+        state.apply(position, &command, &mut Settled, &mut Vec::new());
     };
     let document: Arc<[u8]> = Arc::from(&b"{}"[..]);
-    let meter = Meter {
-        id: METER,
-        environment: ENVIRONMENT,
-        event_type: "llm.request".into(),
-        aggregation: Aggregation::Count,
-    };
     let kind = FeatureKind::Metered { meter: METER };
     let feature = Feature { id: FEATURE, environment: ENVIRONMENT, kind, document };
-    apply(Command::Control { seq: 1, command: ControlCommand::PutMeter(meter) });
+    apply(Command::Control { seq: 1, command: ControlCommand::PutMeter(meter()) });
     apply(Command::Control { seq: 2, command: ControlCommand::PutFeature(feature) });
     for number in 0..rules {
         let seq = 3 + number as u64;
@@ -112,9 +121,9 @@ fn prepared(customers: u64, rules: u128) -> State {
     for number in 0..customers {
         let customer = customer(number);
         let period = UsagePeriod { interval: Interval::Month, anchor: None };
-        let limit = Some(Quantity::from_integer(1_000_000));
+        let limits = Limits::hard(Some(Quantity::from_integer(1_000_000)));
         let id = EntitlementId::from_parts(0, u128::from(number));
-        let kind = EntitlementKind::Metered { limit, period };
+        let kind = EntitlementKind::Metered(Box::new(Terms::new(limits, period)));
         let entitlement = Entitlement { id, feature: FEATURE, kind };
         for command in [
             CustomerCommand::Create { customer },
@@ -131,6 +140,7 @@ fn rule(number: u128) -> Rule {
         id: LineId::from_parts(0, number * 1_000 + percent as u128),
         kind: LineKind::UsagePercentage,
         value: Quantity::from_integer(percent),
+        group: None,
     });
     Rule {
         id: RuleId::from_parts(0, number),

@@ -113,7 +113,7 @@ impl Segment {
 }
 
 /// An archive in memory, complete from the first row on.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MemoryArchive {
     /// Windows by their start.
     pub windows: BTreeMap<(EntitlementId, Timestamp), ClosedWindow>,

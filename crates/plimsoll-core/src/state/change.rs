@@ -148,7 +148,8 @@ impl<'a> Evaluation<'a> {
         if closed.is_touched() || cause == ResetCause::Manual {
             around.archive.put_window(self.customer, metered.entitlement, closed);
         }
-        self.open(metered);
+        let (frame, gauge, _) = metered.parts();
+        self.open(&frame, gauge);
         if !metered.usage().is_zero() {
             Self { cause: Cause::Reset, ..*self }.settle_all(metered, around.effects);
         }
@@ -252,7 +253,7 @@ impl Evaluation<'_> {
         let mut closed = match around.archive.window(metered.entitlement, event.time) {
             Archived::Settled => return Ok(()),
             Archived::Window(closed) => *closed,
-            Archived::Nothing => ClosedWindow::unused(metered, event.time, self.behind_since),
+            Archived::Nothing => self.unused(metered, event.time),
         };
         let before = closed.usage();
         let kind = closed.gauge.accumulated.emptied();
@@ -263,6 +264,17 @@ impl Evaluation<'_> {
         self.count_groups(&frame, groups, (meter, &kind), event, around.effects);
         around.archive.put_window(self.customer, metered.entitlement, closed);
         Ok(())
+    }
+}
+
+impl Evaluation<'_> {
+    /// A window that nobody used while it was open: with the limit as it is, and the lines that the
+    /// customer knows.
+    fn unused(&self, metered: &Metered, time: Timestamp) -> ClosedWindow {
+        let mut closed = ClosedWindow::unused(metered, time, self.behind_since);
+        let (frame, gauge, _) = closed.parts(metered.entitlement, metered.feature);
+        self.open(&frame, gauge);
+        closed
     }
 }
 

@@ -155,10 +155,9 @@ impl<'a> Evaluation<'a> {
     }
 
     /// A window has begun (row 5): a falling line at or above the opening balance counts as passed.
-    pub(super) fn open(&self, metered: &mut Metered) {
-        let usage = metered.usage();
-        let (frame, gauge, _) = metered.parts();
-        for standing in self.lines_on(&frame, None) {
+    pub(super) fn open(&self, frame: &Frame<'_>, gauge: &mut Gauge) {
+        let usage = frame.carried.bounded_add(gauge.accumulated.usage());
+        for standing in self.lines_on(frame, None) {
             let falling = standing.line.kind.direction() == Direction::Falling;
             // A line that the customer has not seen yet is about to begin to apply (row 9).
             if !falling || standing.entered > self.behind_since {

@@ -19,7 +19,7 @@ use crate::{
     entitlement::{
         Entitlement, EntitlementKind, EntitlementValue, LIMIT_PRIORITY, Measure, Terms,
         grant::Grant,
-        period::{UsagePeriod, Window},
+        period::{Interval, UsagePeriod, Window},
         source::Limits,
     },
     ids::{EntitlementId, FeatureId, GrantId, MeterId},
@@ -152,8 +152,9 @@ impl Metered {
             extra.limit_priority = terms.limit_priority;
             extra.preserves_overage = terms.preserves_overage;
         }
-        if self.period.anchor != terms.period.anchor {
-            // Only a billing cycle gets here: the window goes on to the next start of a cycle.
+        let follows_billing = |it: UsagePeriod| it.interval == Interval::BillingCycle;
+        if follows_billing(self.period) && follows_billing(terms.period) {
+            // The window goes on to the next start of a cycle.
             self.period = terms.period;
             self.window.to = self.period.window_at(self.window.from).to;
         }

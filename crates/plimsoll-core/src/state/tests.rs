@@ -2,9 +2,12 @@
 //!
 //! Not here: the bytes of released versions (`tests/it/fixtures.rs`).
 
+mod aggregations;
 mod corners;
+mod grants;
 mod history;
 mod laws;
 mod ledger;
 mod model;
 mod rows;
+mod time;

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use plimsoll_core::{
     catalog::{
         feature::{Feature, FeatureKind},
-        meter::{Aggregation, Meter},
+        meter::{Aggregation, Filter, GroupKey, Meter, ValuePath},
     },
-    command::{Command, ControlCommand, CustomerCommand},
+    command::{Command, ControlCommand, CustomerCommand, ManualReset},
     entitlement::{
-        Entitlement, EntitlementKind,
+        Entitlement, EntitlementKind, Terms,
+        grant::Grant,
         period::{Interval, UsagePeriod},
+        source::Limits,
     },
     ids::{
-        ChannelId, CustomerId, EntitlementId, EnvironmentId, FeatureId, LineId, MeterId, RuleId,
+        ChannelId, CustomerId, EntitlementId, EnvironmentId, FeatureId, GrantId, LineId, MeterId,
+        RuleId,
     },
-    line::{Line, LineKind},
+    line::{Line, LineGroup, LineKind},
+    metering::bucket::Bucket,
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
     time::Timestamp,
@@ -47,18 +51,47 @@ fn documents() -> impl Strategy<Value = Arc<[u8]>> {
     prop::collection::vec(any::<u8>(), 0..20).prop_map(Arc::from)
 }
 
-fn meters() -> impl Strategy<Value = Meter> {
+fn paths() -> impl Strategy<Value = ValuePath> {
     let path = prop::sample::select(vec!["$.tokens", "$.a.b['c d']", "$['ünï']"]);
-    let aggregation = prop_oneof![
-        Just(Aggregation::Count),
-        path.prop_map(|it| Aggregation::Sum { value: it.parse().expect("these are paths") }),
-    ];
-    (few!(MeterId), few!(EnvironmentId), ".{0,12}", aggregation).prop_map(
-        |(id, environment, event_type, aggregation)| {
-            let event_type = event_type.into();
-            Meter { id, environment, event_type, aggregation }
-        },
+    path.prop_map(|it| it.parse().expect("these are paths"))
+}
+
+fn aggregations() -> impl Strategy<Value = Aggregation> {
+    let bucket = prop::sample::select(Bucket::ALL.to_vec());
+    (0..11_u8, paths(), quantities(), bucket).prop_map(|(kind, value, multiplier, bucket)| {
+        match kind {
+            0 => Aggregation::Sum { value },
+            1 => Aggregation::SumWithMultiplier { value, multiplier },
+            2 => Aggregation::BucketedSum { value, bucket },
+            3 => Aggregation::Average { value },
+            4 => Aggregation::Min { value },
+            5 => Aggregation::Max { value },
+            6 => Aggregation::BucketedMax { value, bucket },
+            7 => Aggregation::Latest { value },
+            8 => Aggregation::UniqueCount { value },
+            9 => Aggregation::WeightedSum { value },
+            _ => Aggregation::Count,
+        }
+    })
+}
+
+fn texts() -> impl Strategy<Value = Box<str>> {
+    ".{0,6}".prop_map(String::into_boxed_str)
+}
+
+fn meters() -> impl Strategy<Value = Meter> {
+    let group_by = (texts(), paths()).prop_map(|(name, path)| GroupKey { name, path });
+    let filter = (paths(), prop::collection::vec(texts(), 0..3))
+        .prop_map(|(path, values)| Filter { path, values });
+    (
+        (few!(MeterId), few!(EnvironmentId), ".{0,12}", aggregations()),
+        prop::collection::vec(group_by, 0..3),
+        prop::collection::vec(filter, 0..2),
     )
+        .prop_map(|((id, environment, event_type, aggregation), group_by, filters)| {
+            let event_type = event_type.into();
+            Meter { id, environment, event_type, aggregation, group_by, filters }
+        })
 }
 
 fn features() -> impl Strategy<Value = Feature> {
@@ -72,21 +105,19 @@ fn features() -> impl Strategy<Value = Feature> {
 }
 
 fn lines() -> impl Strategy<Value = Line> {
-    let kind = prop::sample::select(vec![
-        LineKind::UsagePercentage,
-        LineKind::UsageValue,
-        LineKind::BalanceValue,
-        LineKind::Limit,
-    ]);
-    (few!(LineId), kind, quantities()).prop_map(|(id, kind, value)| Line { id, kind, value })
+    let kind = prop::sample::select(LineKind::ALL.to_vec());
+    let group = prop::option::of((texts(), prop::option::of(texts())))
+        .prop_map(|it| it.map(|(key, value)| LineGroup { key, value }));
+    (few!(LineId), kind, quantities(), group).prop_map(|(id, kind, value, group)| Line {
+        id,
+        kind,
+        value,
+        group,
+    })
 }
 
 fn rules() -> impl Strategy<Value = Rule> {
-    let kind = prop::sample::select(vec![
-        RuleKind::BalanceThreshold,
-        RuleKind::LimitWarning,
-        RuleKind::LimitReached,
-    ]);
+    let kind = prop::sample::select(RuleKind::ALL.to_vec());
     let scope = (
         prop::collection::vec(few!(FeatureId), 0..3),
         prop::collection::vec(few!(CustomerId), 0..3),
@@ -117,19 +148,45 @@ fn rules() -> impl Strategy<Value = Rule> {
         })
 }
 
-fn entitlements() -> impl Strategy<Value = Entitlement> {
+fn periods() -> impl Strategy<Value = UsagePeriod> {
     let interval = prop::sample::select(vec![
         Interval::Hour,
         Interval::Day,
         Interval::Week,
         Interval::Month,
+        Interval::Quarter,
+        Interval::HalfYear,
         Interval::Year,
+        Interval::Never,
+        Interval::BillingCycle,
     ]);
-    let period = (interval, prop::option::of(times()))
-        .prop_map(|(interval, anchor)| UsagePeriod { interval, anchor });
+    (interval, prop::option::of(times()))
+        .prop_map(|(interval, anchor)| UsagePeriod { interval, anchor })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (prop::option::of(quantities()), prop::option::of(quantities()))
+        .prop_map(|(hard, soft)| Limits { hard, soft })
+}
+
+fn tiers() -> impl Strategy<Value = Vec<Quantity>> {
+    prop::collection::vec(quantities(), 0..3)
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    (limits(), tiers(), periods(), any::<u8>(), any::<bool>()).prop_map(
+        |(limits, tiers, period, limit_priority, preserves_overage)| Terms {
+            tiers,
+            limit_priority,
+            preserves_overage,
+            ..Terms::new(limits, period)
+        },
+    )
+}
+
+fn entitlements() -> impl Strategy<Value = Entitlement> {
     let kind = prop_oneof![
-        6 => (prop::option::of(quantities()), period)
-            .prop_map(|(limit, period)| EntitlementKind::Metered { limit, period }),
+        6 => terms().prop_map(|it| EntitlementKind::Metered(Box::new(it))),
         1 => Just(EntitlementKind::Boolean),
         1 => Just(EntitlementKind::Static),
     ];
@@ -138,6 +195,31 @@ fn entitlements() -> impl Strategy<Value = Entitlement> {
         feature,
         kind,
     })
+}
+
+fn grants() -> impl Strategy<Value = Grant> {
+    let amounts = (quantities(), quantities(), quantities());
+    let times = (times(), prop::option::of(times()), prop::option::of(periods()));
+    (few!(GrantId), any::<u8>(), amounts, times).prop_map(|(id, priority, amounts, times)| Grant {
+        id,
+        amount: amounts.0,
+        priority,
+        effective_at: times.0,
+        expires_at: times.1,
+        recurrence: times.2,
+        min_rollover: amounts.1,
+        max_rollover: amounts.2,
+    })
+}
+
+fn resets() -> impl Strategy<Value = ManualReset> {
+    (times(), any::<bool>(), prop::option::of(any::<bool>())).prop_map(
+        |(at, retains_anchor, preserves_overage)| ManualReset {
+            at,
+            retains_anchor,
+            preserves_overage,
+        },
+    )
 }
 
 fn controls() -> impl Strategy<Value = ControlCommand> {
@@ -149,6 +231,8 @@ fn controls() -> impl Strategy<Value = ControlCommand> {
         6 => rules().prop_map(ControlCommand::PutRule),
         1 => (few!(EnvironmentId), few!(RuleId))
             .prop_map(|(environment, rule)| ControlCommand::DeleteRule { environment, rule }),
+        1 => (few!(EnvironmentId), times())
+            .prop_map(|(environment, now)| ControlCommand::SetClock { environment, now }),
     ]
 }
 
@@ -163,6 +247,26 @@ fn changes() -> impl Strategy<Value = CustomerCommand> {
         1 => (customer(), few!(EntitlementId)).prop_map(|(customer, entitlement)| {
             CustomerCommand::DeleteEntitlement { customer, entitlement }
         }),
+        4 => (customer(), few!(EntitlementId), grants()).prop_map(
+            |(customer, entitlement, grant)| {
+                CustomerCommand::PutGrant { customer, entitlement, grant }
+            }
+        ),
+        1 => (customer(), few!(EntitlementId), few!(GrantId), times()).prop_map(
+            |(customer, entitlement, grant, at)| {
+                CustomerCommand::VoidGrant { customer, entitlement, grant, at }
+            }
+        ),
+        1 => (customer(), few!(EntitlementId), resets()).prop_map(
+            |(customer, entitlement, reset)| {
+                CustomerCommand::ResetEntitlement { customer, entitlement, reset }
+            }
+        ),
+        1 => (customer(), few!(EntitlementId), limits(), tiers(), times()).prop_map(
+            |(customer, entitlement, limits, tiers, at)| {
+                CustomerCommand::ChangeLimits { customer, entitlement, limits, tiers, at }
+            }
+        ),
     ]
 }
 
@@ -177,6 +281,9 @@ pub(crate) fn commands() -> impl Strategy<Value = Command> {
             |(environment, stamped_at, from, to)| {
                 Command::Slice { environment, stamped_at, from, to }
             }
+        ),
+        (environment(), times(), prop::collection::vec(0_u32..4, 0..4)).prop_map(
+            |(environment, stamped_at, slots)| Command::Pulse { environment, stamped_at, slots }
         ),
     ]
 }

@@ -2,13 +2,18 @@
 //!
 //! Not here: the bytes of released versions (`fixtures`).
 
+use std::sync::Arc;
+
 use plimsoll_core::{
-    catalog::meter::Reading,
+    archive::{MemoryArchive, Segment},
+    catalog::meter::{Aggregation, Meter, MeterReading},
+    codec::CORE_VERSION,
     command::{Command, ControlCommand, RowKind},
     effect::Effect,
     ids::{CustomerId, EntitlementId, EnvironmentId, MeterId},
+    metering::accumulator::Amount,
     quantity::Quantity,
-    state::{RowStamp, State, UsageEvent},
+    state::{ClosedWindow, RowStamp, SliceOf, State, UsageEvent},
     time::Timestamp,
 };
 use proptest::prelude::*;
@@ -22,7 +27,13 @@ fn config(least: u32) -> ProptestConfig {
 }
 
 fn kinds() -> impl Strategy<Value = RowKind> {
-    prop::sample::select(vec![RowKind::Usage, RowKind::Control, RowKind::Customer, RowKind::Slice])
+    prop::sample::select(vec![
+        RowKind::Usage,
+        RowKind::Control,
+        RowKind::Customer,
+        RowKind::Slice,
+        RowKind::Pulse,
+    ])
 }
 
 /// A command, or an event of usage.
@@ -43,22 +54,41 @@ fn blows() -> impl Strategy<Value = Blow> {
     ]
 }
 
-fn strike(state: &mut State, position: u64, blow: &Blow) -> Vec<Effect> {
+fn strike(
+    state: &mut State,
+    archive: &mut MemoryArchive,
+    position: u64,
+    blow: &Blow,
+) -> Vec<Effect> {
     let mut effects = Vec::new();
     match blow {
-        Blow::Command(command) => state.apply(position, command, &mut effects),
+        Blow::Command(command) => state.apply(position, command, archive, &mut effects),
         Blow::Usage { customer, meter, amount, time } => {
             let environment = EnvironmentId::from_bits(customer.bits() % 2);
             let stamped_at = state.stamp(environment, *time);
             let row = RowStamp { position, environment, stamped_at };
-            let readings = [(*meter, Reading::Counted(*amount))];
+            let known = state.catalog().meter(*meter).cloned();
+            let meter = known.unwrap_or_else(|| Arc::new(meter_of(*meter)));
+            let amount = Ok(Amount::Quantity(*amount));
+            let readings = [MeterReading { meter, amount, groups: Vec::new() }];
             let (customer, time) = (*customer, *time);
             state.begin_usage(row);
             let event = UsageEvent { customer, time, index: 0, readings: &readings };
-            state.apply_usage(row, event, &mut effects);
+            state.apply_usage(row, event, archive, &mut effects);
         }
     }
     effects
+}
+
+fn meter_of(id: MeterId) -> Meter {
+    Meter {
+        id,
+        environment: EnvironmentId::from_bits(0),
+        event_type: "t".into(),
+        aggregation: Aggregation::Count,
+        group_by: Vec::new(),
+        filters: Vec::new(),
+    }
 }
 
 fn bytes_of(state: &State) -> (Vec<u8>, Vec<Vec<u8>>) {
@@ -97,8 +127,13 @@ proptest! {
             prop_assert_eq!(command.row_kind(), kind);
         }
         drop(ControlCommand::decode(&bytes));
-        drop(State::restore(&bytes, &[]));
-        drop(State::restore(&State::new().encode_head(), &[(0, 0, &bytes)]));
+        for version in 1..=CORE_VERSION {
+            drop(State::restore(&bytes, version, &[]));
+            let slice = SliceOf { slice: 0, position: 0, version, bytes: &bytes };
+            drop(State::restore(&State::new().encode_head(), CORE_VERSION, &[slice]));
+            drop(ClosedWindow::decode(&bytes, version));
+            drop(Segment::decode(&bytes, version));
+        }
     }
 
     #[test]
@@ -112,7 +147,7 @@ proptest! {
         bytes[place] = byte;
         let mut state = State::new();
         if let Ok(command) = Command::decode(command.row_kind(), &bytes) {
-            state.apply(1, &command, &mut Vec::new());
+            state.apply(1, &command, &mut MemoryArchive::default(), &mut Vec::new());
         }
     }
 }
@@ -123,15 +158,15 @@ proptest! {
     /// Whatever can be read can be applied to whatever state it meets, kept, and restored.
     #[test]
     fn no_command_is_poison(blows in prop::collection::vec(blows(), 1..30)) {
-        let mut state = State::new();
+        let (mut state, mut archive) = (State::new(), MemoryArchive::default());
         for (position, blow) in (1..).zip(&blows) {
-            strike(&mut state, position, blow);
+            strike(&mut state, &mut archive, position, blow);
         }
         let (head, slices) = bytes_of(&state);
         let position = blows.len() as u64;
         let parts: Vec<(usize, u64, &[u8])> =
             slices.iter().enumerate().map(|(slice, it)| (slice, position, it.as_slice())).collect();
-        let mut restored = State::restore(&head, &parts).unwrap();
+        let mut restored = State::restore_current(&head, &parts).unwrap();
         restored.finish_replay();
         prop_assert_eq!(bytes_of(&restored), (head, slices));
         for customer in (0..4).map(CustomerId::from_bits) {

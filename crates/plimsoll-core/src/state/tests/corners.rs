@@ -31,7 +31,8 @@ fn a_late_event_leaves_the_present_alone() {
         use acme 500 from 2026-03-01 23:59:59 => 70/100
         clock 2026-03-03
         use acme 79                 => 79/100
-        use acme 50 from 2026-03-02 12:00 => 79/100
+        use acme 9 from 2026-03-02 12:00 => 79/100
+        use acme 1 from 2026-03-02 12:00 => 79/100; warn:80% late crossed (usage)
         use acme 1 from 2026-03-03  => 80/100; warn:80% crossed (usage)
         ",
     );

@@ -10,18 +10,21 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 
 use crate::{
+    archive::{Archive, MemoryArchive},
     catalog::{
         feature::{Feature, FeatureKind},
-        meter::{Aggregation, Meter, Reading},
+        meter::{Aggregation, Meter, MeterReading},
     },
     command::{Command, ControlCommand, CustomerCommand},
     effect::Effect,
     entitlement::{
-        Entitlement, EntitlementKind,
+        Entitlement, EntitlementKind, Terms,
         period::{Interval, UsagePeriod},
+        source::Limits,
     },
     ids::{CustomerId, EntitlementId, EnvironmentId, FeatureId, LineId, MeterId, RuleId},
     line::{Line, LineKind},
+    metering::accumulator::Amount,
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
     state::{RowStamp, State, UsageEvent},
@@ -192,12 +195,7 @@ impl World {
             rules: BTreeMap::new(),
         };
         for feature in 0..FEATURES {
-            world.control(ControlCommand::PutMeter(Meter {
-                id: meter_of(feature),
-                environment: environment_of(feature, FEATURES),
-                event_type: format!("type{feature}").into(),
-                aggregation: Aggregation::Count,
-            }));
+            world.control(ControlCommand::PutMeter(meter(meter_of(feature))));
             world.control(ControlCommand::PutFeature(Feature {
                 id: feature_id(feature),
                 environment: environment_of(feature, FEATURES),
@@ -304,7 +302,8 @@ impl World {
             (Interval::Hour, Some(20 * 60_000)),
         ][period];
         let period = UsagePeriod { interval, anchor: anchor_ms.map(Timestamp::from_ms) };
-        let kind = EntitlementKind::Metered { limit: limit.map(Quantity::from_integer), period };
+        let limits = Limits::hard(limit.map(Quantity::from_integer));
+        let kind = EntitlementKind::Metered(Box::new(Terms::new(limits, period)));
         let entitlement = Entitlement { id, feature: feature_id(feature), kind };
         self.change(customer, CustomerCommand::PutEntitlement { customer: owner, entitlement });
     }
@@ -318,7 +317,7 @@ impl World {
             let standing = known.iter().flat_map(|it| &it.lines);
             let kept = standing.into_iter().find(|it| (it.kind, it.value) == (kind, value));
             let id = kept.map_or_else(|| LineId::from_parts(0, self.mint()), |it| it.id);
-            lines.push(Line { id, kind, value });
+            lines.push(Line { id, kind, value, group: None });
         }
         let customers = draft.customers.iter().filter_map(|it| self.customers.get(it).copied());
         let rule = Rule {
@@ -360,6 +359,18 @@ fn feature_id(feature: usize) -> FeatureId {
     FeatureId::from_parts(0, feature as u128 + 1)
 }
 
+/// The meter with this id: a sum.
+fn meter(id: MeterId) -> Meter {
+    Meter {
+        id,
+        environment: environment_of(id.bits() as usize - 1, 3),
+        event_type: "usage".into(),
+        aggregation: Aggregation::Sum { value: "$.value".parse().unwrap() },
+        group_by: Vec::new(),
+        filters: Vec::new(),
+    }
+}
+
 /// Features 0 and 1 share a meter.
 fn meter_of(feature: usize) -> MeterId {
     MeterId::from_parts(0, [1, 1, 2, 3][feature])
@@ -369,34 +380,55 @@ fn meter_of(feature: usize) -> MeterId {
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) state: State,
+    pub(super) archive: MemoryArchive,
     pub(super) position: u64,
 }
 
 impl Applied {
     pub(super) fn new() -> Self {
-        Self { state: State::with_slice_slots(SLICE_SLOTS), position: 0 }
+        let state = State::with_slice_slots(SLICE_SLOTS);
+        Self { state, archive: MemoryArchive::default(), position: 0 }
     }
 
     pub(super) fn apply(&mut self, row: &Row) -> Vec<Effect> {
+        let mut archive = std::mem::take(&mut self.archive);
+        let effects = self.apply_with(row, &mut archive);
+        self.archive = archive;
+        effects
+    }
+
+    /// As [`Applied::apply`], with another archive.
+    pub(super) fn apply_with(&mut self, row: &Row, archive: &mut dyn Archive) -> Vec<Effect> {
         self.position += 1;
         let position = self.position;
         let mut effects = Vec::new();
         match row {
-            Row::Command(command) => self.state.apply(position, command, &mut effects),
+            Row::Command(command) => {
+                self.state.apply(position, command, archive, &mut effects);
+            }
             Row::Usage { environment, stamped_at, events } => {
                 let (environment, stamped_at) = (*environment, *stamped_at);
                 let stamp = RowStamp { position, environment, stamped_at };
                 self.state.begin_usage(stamp);
                 for (index, event) in events.iter().enumerate() {
-                    let readings = [(event.meter, Reading::Counted(event.amount))];
+                    let meter = Arc::new(meter(event.meter));
+                    let amount = Ok(Amount::Quantity(event.amount));
+                    let readings = [MeterReading { meter, amount, groups: Vec::new() }];
                     let (customer, time) = (event.customer, event.time);
                     let index = index as u32;
                     let event = UsageEvent { customer, time, index, readings: &readings };
-                    self.state.apply_usage(stamp, event, &mut effects);
+                    self.state.apply_usage(stamp, event, archive, &mut effects);
                 }
             }
         }
         effects
+    }
+
+    /// Every byte of the closed windows, and the cells.
+    pub(super) fn archived(&self) -> (Vec<Vec<u8>>, Vec<String>) {
+        let windows = self.archive.windows.values().map(|it| it.encode());
+        let cells = self.archive.cells.iter().map(|it| format!("{it:?}"));
+        (windows.collect(), cells.collect())
     }
 
     /// Every byte that a checkpoint now would hold.

@@ -12,6 +12,8 @@ use super::{
     model::{Fired, Model, Standing, Why, hundredths},
 };
 use crate::{
+    archive::Settled,
+    command::Command,
     effect::Effect,
     line::crossing::{Cause, Identity},
     state::State,
@@ -29,18 +31,20 @@ fn config() -> ProptestConfig {
 fn fired(effects: &[Effect]) -> Vec<Fired> {
     let crossings = effects.iter().filter_map(|it| match it {
         Effect::Crossing(crossing) => Some(crossing),
-        Effect::Uncounted { .. } => None,
+        Effect::Uncounted { .. } | Effect::Reset(_) => None,
     });
     crossings
         .map(|it| Fired {
-            identity: it.identity,
+            identity: it.identity.clone(),
             why: match it.cause {
                 Cause::Usage => Why::Usage,
                 Cause::LimitChanged => Why::Limit,
                 Cause::EntitlementCreated => Why::Entitled,
                 Cause::Line(_) => Why::Begins,
                 Cause::RuleChanged => Why::Edited,
+                other => panic!("histories have no {other:?}"),
             },
+            late: it.late,
             suppression: it.suppression,
             moved: (hundredths(it.previous_usage), hundredths(it.value.usage)),
             at: it.at,
@@ -61,11 +65,12 @@ fn standings(state: &State, model: &[Standing], now: Timestamp) -> Vec<Standing>
 fn stamp(row: &Row) -> Option<Timestamp> {
     match row {
         Row::Command(
-            crate::command::Command::Customer { stamped_at, .. }
-            | crate::command::Command::Slice { stamped_at, .. },
+            Command::Customer { stamped_at, .. }
+            | Command::Slice { stamped_at, .. }
+            | Command::Pulse { stamped_at, .. },
         )
         | Row::Usage { stamped_at, .. } => Some(*stamped_at),
-        Row::Command(crate::command::Command::Control { .. }) => None,
+        Row::Command(Command::Control { .. }) => None,
     }
 }
 
@@ -83,15 +88,18 @@ fn agrees_with_the_model(rows: &[Row]) -> TestCaseResult {
 }
 
 /// Captures the head after `head` rows and each slice some rows later, restores that, and replays.
+/// What was archived while these rows were applied is there already, as in a store.
 fn survives_a_restart(rows: &[Row], head: usize, later: &[usize]) -> TestCaseResult {
     let head = head.min(rows.len());
     let slice_at = |slice: usize| (head + later[slice % later.len()]).min(rows.len());
     let mut applied = Applied::new();
     let (mut head_bytes, mut slices, mut effects) = (Vec::new(), Vec::new(), Vec::new());
+    let mut archives = Vec::new();
     for count in 0..=rows.len() {
         if count > 0 {
             effects.push(fired(&applied.apply(&rows[count - 1])));
         }
+        archives.push(applied.archive.clone());
         if count == head {
             head_bytes = applied.state.encode_head();
         }
@@ -106,13 +114,15 @@ fn survives_a_restart(rows: &[Row], head: usize, later: &[usize]) -> TestCaseRes
         .map(|(slice, position, bytes)| (*slice, *position, bytes.as_slice()))
         .collect();
     let whole_from = slices.iter().map(|it| it.1 as usize).max().unwrap_or(head);
-    let state = State::restore(&head_bytes, &parts).unwrap();
-    let mut restored = Applied { state, position: head as u64 };
+    let state = State::restore_current(&head_bytes, &parts).unwrap();
+    let archive = archives[whole_from].clone();
+    let mut restored = Applied { state, archive, position: head as u64 };
     for (index, row) in rows.iter().enumerate().skip(head) {
-        let got = fired(&restored.apply(row));
         if index >= whole_from {
+            let got = fired(&restored.apply(row));
             prop_assert_eq!(&got, &effects[index], "row {}: {:#?}", index, row);
         } else {
+            let got = fired(&restored.apply_with(row, &mut Settled));
             prop_assert!(got.iter().all(|it| effects[index].contains(it)), "row {}", index);
         }
     }
@@ -120,7 +130,18 @@ fn survives_a_restart(rows: &[Row], head: usize, later: &[usize]) -> TestCaseRes
     prop_assert_eq!(restored.bytes(), applied.bytes());
     prop_assert_eq!(restored.state.customer_count(), applied.state.customer_count());
     prop_assert_eq!(restored.state.due_slice(), applied.state.due_slice());
+    prop_assert_eq!(due(&mut restored.state), due(&mut applied.state));
+    prop_assert_eq!(restored.archived(), applied.archived());
     Ok(())
+}
+
+/// Who has something due, whatever the order among those of one moment.
+fn due(state: &mut State) -> Option<Command> {
+    let mut pulse = state.due_pulse(Timestamp::from_ms(1_800_000_000_000));
+    if let Some(Command::Pulse { slots, .. }) = &mut pulse {
+        slots.sort_unstable();
+    }
+    pulse
 }
 
 fn gives_each_identity_once(rows: &[Row]) -> TestCaseResult {
@@ -128,7 +149,7 @@ fn gives_each_identity_once(rows: &[Row]) -> TestCaseResult {
     let (mut identities, mut digests) = (BTreeSet::new(), BTreeSet::new());
     for row in rows {
         for it in fired(&applied.apply(row)) {
-            prop_assert!(identities.insert(it.identity), "twice: {:#?}", it);
+            prop_assert!(identities.insert(it.identity.clone()), "twice: {:#?}", it);
             prop_assert!(digests.insert(it.identity.digest()));
         }
     }
@@ -139,7 +160,7 @@ fn gives_each_identity_once(rows: &[Row]) -> TestCaseResult {
 fn crossed(rows: &[Row]) -> (Vec<(Identity, Why)>, Vec<Vec<u8>>) {
     let mut applied = Applied::new();
     let effects = rows.iter().flat_map(|row| fired(&applied.apply(row)));
-    (effects.map(|it| (it.identity, it.why)).collect(), applied.bytes())
+    (effects.map(|it| (it.identity.clone(), it.why)).collect(), applied.bytes())
 }
 
 proptest! {

@@ -11,26 +11,32 @@
 //!
 //! Not here: what is expected of which row (`rows`, `corners`).
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use crate::{
+    archive::MemoryArchive,
     catalog::{
         feature::{Feature, FeatureKind},
-        meter::{Aggregation, FoundValue, Meter, Reading},
+        meter::{Aggregation, EventData, FoundValue, GroupKey, Meter, ValuePath},
     },
-    command::{Command, ControlCommand, CustomerCommand},
-    effect::Effect,
+    command::{Command, ControlCommand, CustomerCommand, ManualReset},
+    effect::{Effect, Reset},
     entitlement::{
-        Entitlement, EntitlementKind,
+        Entitlement, EntitlementKind, EntitlementValue, Terms,
+        grant::Grant,
         period::{Interval, UsagePeriod},
+        source::Limits,
     },
     ids::{
-        ChannelId, CustomerId, EntitlementId, EnvironmentId, FeatureId, LineId, MeterId, RuleId,
+        ChannelId, CustomerId, EntitlementId, EnvironmentId, FeatureId, GrantId, LineId, MeterId,
+        RuleId,
     },
-    line::{
-        Line, LineKind,
-        crossing::{Crossing, Identity},
-    },
+    line::{Line, LineGroup, LineKind, crossing::Crossing},
+    metering::bucket::Bucket,
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
     state::{RowStamp, State, UsageEvent},
@@ -43,13 +49,24 @@ const ENVIRONMENT: EnvironmentId = EnvironmentId::from_parts(0, 1);
 #[track_caller]
 pub(super) fn check(script: &str) {
     for restarts in [false, true] {
-        let mut ledger = Ledger::new(restarts);
-        let expected = script.lines().map(tidy).filter(|it| !it.is_empty());
-        let expected: Vec<String> = expected.collect();
-        let got: Vec<String> = expected.iter().map(|it| ledger.step(it)).collect();
-        let (expected, got) = (expected.join("\n"), got.join("\n"));
-        assert!(got == expected, "restarts: {restarts}, expected\n{expected}\n\ngot\n{got}\n");
+        run(script, restarts);
     }
+}
+
+/// As [`check`], without restarts: for scripts of thousands of lines.
+#[track_caller]
+pub(super) fn check_once(script: &str) {
+    run(script, false);
+}
+
+#[track_caller]
+fn run(script: &str, restarts: bool) {
+    let mut ledger = Ledger::new(restarts);
+    let expected = script.lines().map(tidy).filter(|it| !it.is_empty());
+    let expected: Vec<String> = expected.collect();
+    let got: Vec<String> = expected.iter().map(|it| ledger.step(it)).collect();
+    let (expected, got) = (expected.join("\n"), got.join("\n"));
+    assert!(got == expected, "restarts: {restarts}, expected\n{expected}\n\ngot\n{got}\n");
 }
 
 /// Runs a script and gives the crossings of its last step.
@@ -68,18 +85,22 @@ fn tidy(line: &str) -> String {
 /// The state under test, and the names that a script has given.
 struct Ledger {
     state: State,
+    archive: MemoryArchive,
     restarts: bool,
+    /// Whether resets are among what came of a step.
+    shows_resets: bool,
     clock: Timestamp,
     position: u64,
     seq: u64,
     minted: u128,
-    meters: BTreeMap<String, MeterId>,
+    meters: BTreeMap<String, Arc<Meter>>,
+    grants: BTreeMap<String, GrantId>,
     features: BTreeMap<String, FeatureId>,
     customers: BTreeMap<String, CustomerId>,
     entitlements: BTreeMap<(String, String), EntitlementId>,
     rules: BTreeMap<String, Rule>,
     rule_names: BTreeMap<RuleId, String>,
-    identities: Vec<Identity>,
+    identities: BTreeSet<[u8; 32]>,
     crossings: Vec<Crossing>,
 }
 
@@ -87,18 +108,21 @@ impl Ledger {
     fn new(restarts: bool) -> Self {
         let mut ledger = Self {
             state: State::new(),
+            archive: MemoryArchive::default(),
             restarts,
+            shows_resets: false,
             clock: time("2026-03-01"),
             position: 0,
             seq: 0,
             minted: 0,
             meters: BTreeMap::new(),
+            grants: BTreeMap::new(),
             features: BTreeMap::new(),
             customers: BTreeMap::new(),
             entitlements: BTreeMap::new(),
             rules: BTreeMap::new(),
             rule_names: BTreeMap::new(),
-            identities: Vec::new(),
+            identities: BTreeSet::new(),
             crossings: Vec::new(),
         };
         // What most scripts need: a feature `tokens`, measured by the meter `tokens`.
@@ -116,10 +140,39 @@ impl Ledger {
                 self.clock = time(&at.join(" "));
                 (None, Vec::new())
             }
+            ["meter", name, aggregation, options @ ..] => {
+                self.put_meter(name, aggregation, options);
+                (None, Vec::new())
+            }
+            ["set", "clock", at @ ..] => (None, self.set_clock(time(&at.join(" ")))),
+            ["pulse"] => (None, self.pulse()),
+            ["show", "resets"] => {
+                self.shows_resets = true;
+                (None, Vec::new())
+            }
+            ["grant", customer, feature, name, amount, options @ ..] => {
+                let effects = self.grant(customer, feature, name, amount, options);
+                (Some(self.values(customer)), effects)
+            }
+            ["void", customer, feature, name, at @ ..] => {
+                let effects = self.void(customer, feature, name, at);
+                (Some(self.values(customer)), effects)
+            }
+            ["reset", customer, feature, options @ ..] => {
+                let effects = self.reset(customer, feature, options);
+                (Some(self.values(customer)), effects)
+            }
+            ["limit", customer, feature, what, at @ ..] => {
+                let effects = self.change_limits(customer, feature, what, at);
+                (Some(self.values(customer)), effects)
+            }
+            ["grants", customer, feature] => (Some(self.balances(customer, feature)), Vec::new()),
+            ["segments", customer, feature] => (Some(self.segments(customer, feature)), Vec::new()),
+            ["closed", customer, feature] => (Some(self.closed(customer, feature)), Vec::new()),
             ["feature", name, "boolean"] => (None, self.put_feature(name, None)),
             ["feature", name, meter] => (None, self.put_feature(name, Some(meter))),
             ["entitle", customer, feature, what, rest @ ..] => {
-                let effects = self.entitle(customer, feature, what, rest.first().copied());
+                let effects = self.entitle(customer, feature, what, rest);
                 (Some(self.values(customer)), effects)
             }
             ["revoke", customer, feature] => (None, self.revoke(customer, feature)),
@@ -146,21 +199,31 @@ impl Ledger {
             _ => panic!("no such step: {step}"),
         };
         let outcome: Vec<String> =
-            shown.into_iter().chain(effects.iter().map(|it| self.show(it))).collect();
-        for effect in effects {
-            if let Effect::Crossing(crossing) = effect {
-                assert!(!self.identities.contains(&crossing.identity), "twice: {crossing:?}");
-                self.identities.push(crossing.identity);
-                self.crossings.push(*crossing);
-            }
-        }
+            shown.into_iter().chain(effects.iter().filter_map(|it| self.show(it))).collect();
+        self.remember(effects);
         if self.restarts {
             self.restart();
         }
+        let outcome: Vec<_> = outcome.into_iter().filter(|it| !it.is_empty()).collect();
         if outcome.is_empty() {
             step.to_owned()
         } else {
             format!("{step} => {}", outcome.join("; "))
+        }
+    }
+
+    /// No identity may come twice.
+    fn remember(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let digest = match &effect {
+                Effect::Crossing(crossing) => crossing.identity.digest(),
+                Effect::Reset(reset) => reset.digest(None),
+                Effect::Uncounted { .. } => continue,
+            };
+            assert!(self.identities.insert(digest), "twice: {effect:?}");
+            if let Effect::Crossing(crossing) = effect {
+                self.crossings.push(*crossing);
+            }
         }
     }
 
@@ -173,7 +236,7 @@ impl Ledger {
             .enumerate()
             .map(|(index, bytes)| (index, self.position, bytes.as_slice()))
             .collect();
-        self.state = State::restore(&head, &parts).unwrap();
+        self.state = State::restore_current(&head, &parts).unwrap();
         self.state.finish_replay();
         assert_eq!(self.state.encode_head(), head);
         for (index, bytes) in slices.iter().enumerate() {
@@ -193,7 +256,7 @@ impl Ledger {
         let bytes = command.encode();
         let read = Command::decode(command.row_kind(), &bytes).unwrap();
         assert_eq!(read, *command);
-        self.state.apply(self.position, &read, &mut effects);
+        self.state.apply(self.position, &read, &mut self.archive, &mut effects);
         effects
     }
 
@@ -237,20 +300,179 @@ impl Ledger {
     }
 
     fn meter(&mut self, name: &str) -> MeterId {
-        if let Some(id) = self.meters.get(name) {
-            return *id;
+        if !self.meters.contains_key(name) {
+            self.put_meter(name, "sum", &[]);
         }
+        self.meters[name].id
+    }
+
+    /// `sum`, `max`, `max/hour`, `sum*0.5`, …; `by=model,region` groups.
+    fn put_meter(&mut self, name: &str, aggregation: &str, options: &[&str]) {
         let id = MeterId::from_parts(0, self.mint());
-        self.meters.insert(name.to_owned(), id);
-        let value = "$.value".parse().unwrap();
+        let groups = options.iter().find_map(|it| it.strip_prefix("by="));
+        let keys = groups.into_iter().flat_map(|it| it.split(','));
         let meter = Meter {
             id,
             environment: ENVIRONMENT,
             event_type: name.into(),
-            aggregation: Aggregation::Sum { value },
+            aggregation: aggregation_of(aggregation),
+            group_by: keys
+                .map(|it| GroupKey { name: it.into(), path: format!("$.{it}").parse().unwrap() })
+                .collect(),
+            filters: Vec::new(),
         };
+        self.meters.insert(name.to_owned(), Arc::new(meter.clone()));
         self.control(ControlCommand::PutMeter(meter));
-        id
+    }
+
+    fn set_clock(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = self.control(ControlCommand::SetClock { environment: ENVIRONMENT, now });
+        self.clock = self.state.stamp(ENVIRONMENT, now);
+        effects.extend(self.pulse());
+        effects
+    }
+
+    /// Works off everything that is due.
+    fn pulse(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while let Some(pulse) = self.state.due_pulse(self.clock) {
+            effects.extend(self.apply(&pulse));
+        }
+        effects
+    }
+
+    fn of_entitlement(
+        &mut self,
+        customer: &str,
+        feature: &str,
+        command: impl FnOnce(CustomerId, EntitlementId) -> CustomerCommand,
+    ) -> Vec<Effect> {
+        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
+        let customer = self.customers[customer];
+        self.customer_command(command(customer, entitlement))
+    }
+
+    /// `priority=1 from=… until=… every=day rollover=0..50`; times as in [`time`] with `_`.
+    fn grant(
+        &mut self,
+        customer: &str,
+        feature: &str,
+        name: &str,
+        amount: &str,
+        options: &[&str],
+    ) -> Vec<Effect> {
+        let id = GrantId::from_parts(self.clock.as_ms() as u64, self.mint());
+        self.grants.insert(name.to_owned(), id);
+        let amount = quantity(amount);
+        let mut grant = Grant {
+            id,
+            amount,
+            priority: 0,
+            effective_at: self.clock,
+            expires_at: None,
+            recurrence: None,
+            min_rollover: Quantity::ZERO,
+            max_rollover: amount,
+        };
+        for option in options {
+            match option.split_once('=').unwrap() {
+                ("priority", value) => grant.priority = value.parse().unwrap(),
+                ("from", at) => grant.effective_at = time(&at.replace('_', " ")),
+                ("until", at) => grant.expires_at = Some(time(&at.replace('_', " "))),
+                ("every", interval) => {
+                    let interval = interval_of(interval);
+                    grant.recurrence = Some(UsagePeriod { interval, anchor: None });
+                }
+                ("rollover", range) => {
+                    let (least, most) = range.split_once("..").unwrap();
+                    (grant.min_rollover, grant.max_rollover) = (quantity(least), quantity(most));
+                }
+                other => panic!("no such option: {other:?}"),
+            }
+        }
+        self.of_entitlement(customer, feature, |customer, entitlement| CustomerCommand::PutGrant {
+            customer,
+            entitlement,
+            grant,
+        })
+    }
+
+    fn void(&mut self, customer: &str, feature: &str, name: &str, at: &[&str]) -> Vec<Effect> {
+        let (grant, at) = (self.grants[name], self.moment(at));
+        self.of_entitlement(customer, feature, |customer, entitlement| CustomerCommand::VoidGrant {
+            customer,
+            entitlement,
+            grant,
+            at,
+        })
+    }
+
+    /// The time that these words say; none is now.
+    fn moment(&self, words: &[&str]) -> Timestamp {
+        if words.is_empty() { self.clock } else { time(&words.join(" ")) }
+    }
+
+    /// `anew` begins a whole period; `overage` and `no-overage` say what becomes of it.
+    fn reset(&mut self, customer: &str, feature: &str, options: &[&str]) -> Vec<Effect> {
+        let mut reset =
+            ManualReset { at: self.clock, retains_anchor: true, preserves_overage: None };
+        for option in options {
+            match *option {
+                "anew" => reset.retains_anchor = false,
+                "overage" => reset.preserves_overage = Some(true),
+                "no-overage" => reset.preserves_overage = Some(false),
+                at => reset.at = time(&at.replace('_', " ")),
+            }
+        }
+        self.of_entitlement(customer, feature, |customer, entitlement| {
+            CustomerCommand::ResetEntitlement { customer, entitlement, reset }
+        })
+    }
+
+    fn change_limits(
+        &mut self,
+        customer: &str,
+        feature: &str,
+        what: &str,
+        at: &[&str],
+    ) -> Vec<Effect> {
+        let at = self.moment(at);
+        let (limits, tiers) = limits_of(what);
+        self.of_entitlement(customer, feature, |customer, entitlement| {
+            CustomerCommand::ChangeLimits { customer, entitlement, limits, tiers, at }
+        })
+    }
+
+    /// `name balance` of each grant that has not ended, in the order in which they burn.
+    fn balances(&self, customer: &str, feature: &str) -> String {
+        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
+        let customer = self.customers[customer];
+        let balances = self.state.grant_balances(customer, entitlement, self.clock).unwrap();
+        let shown = balances.iter().map(|it| {
+            let name = self.grants.iter().find(|(_, id)| **id == it.grant).unwrap().0;
+            format!("{name} {}{}", it.balance, if it.is_active { "" } else { " waits" })
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// `used/overage` of each segment that has ended.
+    fn segments(&self, customer: &str, feature: &str) -> String {
+        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
+        let own = self.archive.segments.iter().filter(|((owner, _), _)| *owner == entitlement);
+        let shown = own.map(|(_, it)| format!("{}/{}", it.usage, it.overage));
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// `used/limit from start` of each closed window.
+    fn closed(&self, customer: &str, feature: &str) -> String {
+        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
+        let own = self.archive.windows.iter().filter(|((owner, _), _)| *owner == entitlement);
+        let shown = own.map(|((_, from), it)| {
+            let value = it.value();
+            let limit = value.limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
+            format!("{}/{limit} from {from}", value.usage)
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     fn customer(&mut self, name: &str) -> CustomerId {
@@ -263,31 +485,31 @@ impl Ledger {
         customer
     }
 
-    fn entitle(
-        &mut self,
-        name: &str,
-        feature: &str,
-        what: &str,
-        interval: Option<&str>,
-    ) -> Vec<Effect> {
+    /// `100`, `unlimited`, `100/80` with a soft limit, `-/80` with nothing else, `tiers:10,20`;
+    /// then the period, `preserve`, `limit-priority=5`.
+    fn entitle(&mut self, name: &str, feature: &str, what: &str, options: &[&str]) -> Vec<Effect> {
         let customer = self.customer(name);
         let fresh = EntitlementId::from_parts(0, self.mint());
         let key = (name.to_owned(), feature.to_owned());
         let id = *self.entitlements.entry(key).or_insert(fresh);
-        let interval = match interval {
-            None | Some("month") => Interval::Month,
-            Some("day") => Interval::Day,
-            Some("hour") => Interval::Hour,
-            Some(other) => panic!("no such interval: {other}"),
-        };
-        let limit = match what {
-            "unlimited" | "boolean" => None,
-            limit => Some(quantity(limit)),
-        };
+        let mut period = UsagePeriod { interval: Interval::Month, anchor: None };
+        let (limits, tiers) =
+            if what == "boolean" { (Limits::default(), Vec::new()) } else { limits_of(what) };
+        let mut terms = Terms { tiers, ..Terms::new(limits, period) };
+        for option in options {
+            match option.split_once('=') {
+                None if *option == "preserve" => terms.preserves_overage = true,
+                None => period.interval = interval_of(option),
+                Some(("limit-priority", value)) => terms.limit_priority = value.parse().unwrap(),
+                Some(("anchor", at)) => period.anchor = Some(time(&at.replace('_', " "))),
+                Some(_) => panic!("no such option: {option}"),
+            }
+        }
+        terms.period = period;
         let kind = if what == "boolean" {
             EntitlementKind::Boolean
         } else {
-            EntitlementKind::Metered { limit, period: UsagePeriod { interval, anchor: None } }
+            EntitlementKind::Metered(Box::new(terms))
         };
         let entitlement = Entitlement { id, feature: self.features[feature], kind };
         self.customer_command(CustomerCommand::PutEntitlement { customer, entitlement })
@@ -347,22 +569,35 @@ impl Ledger {
         effects
     }
 
-    /// `80%` of the limit, `800` used, `left:200` of the limit, `limit:80` percent of a typed rule.
+    /// `80%` of the limit, `800` used, `left:200` and `left:20%` of the limit, `every:100`,
+    /// `limit:80`, `soft:80` and `tier:75` percent of a typed rule; `@model:gpt` of one group,
+    /// `@model` of each.
     fn line(&mut self, word: &str, known: Option<&Rule>) -> Line {
-        let (kind, value) = if let Some(percent) = word.strip_suffix('%') {
-            (LineKind::UsagePercentage, percent)
-        } else if let Some(left) = word.strip_prefix("left:") {
-            (LineKind::BalanceValue, left)
-        } else if let Some(percent) = word.strip_prefix("limit:") {
-            (LineKind::Limit, percent)
-        } else {
-            (LineKind::UsageValue, word)
+        let (word, group) = word.split_once('@').map_or((word, None), |(a, b)| (a, Some(b)));
+        let group = group.map(|it| {
+            let (key, value) = it.split_once(':').map_or((it, None), |(a, b)| (a, Some(b)));
+            LineGroup { key: key.into(), value: value.map(Box::from) }
+        });
+        let (kind, value) = match word.split_once(':') {
+            Some(("left", left)) => match left.strip_suffix('%') {
+                Some(percent) => (LineKind::BalancePercentage, percent),
+                None => (LineKind::BalanceValue, left),
+            },
+            Some(("limit", percent)) => (LineKind::Limit, percent),
+            Some(("soft", percent)) => (LineKind::SoftLimit, percent),
+            Some(("tier", percent)) => (LineKind::TierLimit, percent),
+            Some(("every", step)) => (LineKind::Every, step),
+            Some(_) => panic!("no such line: {word}"),
+            None => match word.strip_suffix('%') {
+                Some(percent) => (LineKind::UsagePercentage, percent),
+                None => (LineKind::UsageValue, word),
+            },
         };
         let value = quantity(value);
-        let kept =
-            known.and_then(|it| it.lines.iter().find(|it| (it.kind, it.value) == (kind, value)));
+        let is_same = |it: &&Line| (it.kind, it.value, &it.group) == (kind, value, &group);
+        let kept = known.and_then(|it| it.lines.iter().find(is_same));
         let id = kept.map_or_else(|| LineId::from_parts(0, self.mint()), |it| it.id);
-        Line { id, kind, value }
+        Line { id, kind, value, group }
     }
 
     fn delete_rule(&mut self, name: &str) -> Vec<Effect> {
@@ -373,28 +608,33 @@ impl Ledger {
         effects
     }
 
+    /// `of <meter>`, `from <time>`, `model=gpt`.
     fn usage(&mut self, customer: &str, amount: &str, options: &[&str]) -> Vec<Effect> {
         let customer = self.customer(customer);
         let (mut meter, mut event_time) = ("tokens", self.clock);
-        match options {
-            [] => {}
-            ["of", name] => meter = name,
-            ["from", at @ ..] => event_time = time(&at.join(" ")),
-            other => panic!("no such options: {other:?}"),
+        let mut data = BTreeMap::from([("value", amount)]);
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            match option.split_once('=') {
+                Some((key, value)) => drop(data.insert(key, value)),
+                None if *option == "of" => meter = options.next().unwrap(),
+                None if *option == "from" => {
+                    let words: Vec<_> = options.by_ref().copied().collect();
+                    event_time = time(&words.join(" "));
+                }
+                None => panic!("no such option: {option}"),
+            }
         }
-        let value = "$.value".parse().unwrap();
-        let aggregation = Aggregation::Sum { value };
-        let found = FoundValue::Text(amount);
-        let id = self.meters[meter];
-        let probe = Meter { id, environment: ENVIRONMENT, event_type: meter.into(), aggregation };
-        let readings: [(MeterId, Reading); 1] = [(id, probe.reading(found))];
+        let event_time = event_time.min(self.clock);
+        let readings: Vec<_> =
+            self.meters[meter].read(event_time, &mut Data(data)).into_iter().collect();
         self.position += 1;
         let row =
             RowStamp { position: self.position, environment: ENVIRONMENT, stamped_at: self.clock };
         let mut effects = Vec::new();
         self.state.begin_usage(row);
         let event = UsageEvent { customer, time: event_time, index: 0, readings: &readings };
-        self.state.apply_usage(row, event, &mut effects);
+        self.state.apply_usage(row, event, &mut self.archive, &mut effects);
         effects
     }
 
@@ -405,7 +645,8 @@ impl Ledger {
         let values: Vec<(&str, String)> = own
             .filter_map(|((_, feature), entitlement)| {
                 let value = self.state.value(id, *entitlement, self.clock)?;
-                let limit = value.limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
+                let limit = value.limit.or(value.soft_limit);
+                let limit = limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
                 Some((feature.as_str(), format!("{}/{limit}", value.usage)))
             })
             .collect();
@@ -419,10 +660,33 @@ impl Ledger {
         }
     }
 
+    /// `reset 90/100 to 0/100 skipped 2 (period)`.
+    fn show_reset(&self, reset: &Reset) -> String {
+        let value = |it: &EntitlementValue| {
+            let limit = it.limit.or(it.soft_limit);
+            let limit = limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
+            format!("{}/{limit}", it.usage)
+        };
+        let mut text = String::new();
+        if self.customers.len() > 1 {
+            let name = self.customers.iter().find(|(_, id)| **id == reset.customer).unwrap().0;
+            write!(text, "{name} ").unwrap();
+        }
+        write!(text, "reset {} to {}", value(&reset.closed), value(&reset.opened)).unwrap();
+        if reset.skipped > 0 {
+            write!(text, " skipped {}", reset.skipped).unwrap();
+        }
+        write!(text, " ({})", reset.cause.name()).unwrap();
+        text
+    }
+
     /// `warn:80% crossed (usage)`, with the customer and feature where there are several.
-    fn show(&self, effect: &Effect) -> String {
+    fn show(&self, effect: &Effect) -> Option<String> {
         let crossing = match effect {
-            Effect::Uncounted { reason, .. } => return format!("uncounted {}", reason.code()),
+            Effect::Uncounted { reason, .. } => {
+                return Some(format!("uncounted {}", reason.code()));
+            }
+            Effect::Reset(reset) => return self.shows_resets.then(|| self.show_reset(reset)),
             Effect::Crossing(crossing) => crossing,
         };
         let mut text = String::new();
@@ -435,19 +699,90 @@ impl Ledger {
             write!(text, "{name} ").unwrap();
         }
         let Line { kind, value, .. } = crossing.line;
-        let line = match kind {
+        let mut line = match kind {
             LineKind::UsagePercentage => format!("{value}%"),
             LineKind::UsageValue => value.to_string(),
             LineKind::BalanceValue => format!("left:{value}"),
+            LineKind::BalancePercentage => format!("left:{value}%"),
+            LineKind::Every => format!("every:{value}"),
             LineKind::Limit => format!("limit:{value}"),
+            LineKind::SoftLimit => format!("soft:{value}"),
+            LineKind::TierLimit => format!("tier:{value}"),
         };
+        let identity = &crossing.identity;
+        if let Some(step) = identity.step {
+            write!(line, "#{step}").unwrap();
+        }
+        if kind == LineKind::Every {
+            write!(line, "x{}", crossing.count).unwrap();
+        }
+        if let Some(group) = &identity.group {
+            write!(line, "@{group}").unwrap();
+        }
+        if crossing.late {
+            line.push_str(" late");
+        }
         let (rule, edge) = (&self.rule_names[&crossing.rule.id], crossing.identity.edge.name());
         write!(text, "{rule}:{line} {edge} ({})", crossing.cause.name()).unwrap();
         if let Some(suppression) = crossing.suppression {
             write!(text, " unsent: {}", suppression.code()).unwrap();
         }
-        text
+        Some(text)
     }
+}
+
+/// What an event holds, by name.
+struct Data<'a>(BTreeMap<&'a str, &'a str>);
+
+impl EventData for Data<'_> {
+    fn find(&mut self, path: &ValuePath) -> FoundValue<'_> {
+        let name = path.members().join(".");
+        self.0.get(name.as_str()).map_or(FoundValue::Missing, |it| FoundValue::Text(it))
+    }
+}
+
+fn aggregation_of(text: &str) -> Aggregation {
+    let value = "$.value".parse().unwrap();
+    let bucket = |name: &str| Bucket::ALL.into_iter().find(|it| it.name() == name).unwrap();
+    match text.split_once(['/', '*']) {
+        Some(("sum", factor)) if text.contains('*') => {
+            Aggregation::SumWithMultiplier { value, multiplier: quantity(factor) }
+        }
+        Some(("sum", length)) => Aggregation::BucketedSum { value, bucket: bucket(length) },
+        Some(("max", length)) => Aggregation::BucketedMax { value, bucket: bucket(length) },
+        Some(_) => panic!("no such aggregation: {text}"),
+        None => match text {
+            "count" => Aggregation::Count,
+            "sum" => Aggregation::Sum { value },
+            "max" => Aggregation::Max { value },
+            "latest" => Aggregation::Latest { value },
+            "unique" => Aggregation::UniqueCount { value },
+            _ => panic!("no such aggregation: {text}"),
+        },
+    }
+}
+
+fn interval_of(text: &str) -> Interval {
+    match text {
+        "hour" => Interval::Hour,
+        "day" => Interval::Day,
+        "week" => Interval::Week,
+        "month" => Interval::Month,
+        "quarter" => Interval::Quarter,
+        "half-year" => Interval::HalfYear,
+        "year" => Interval::Year,
+        "never" => Interval::Never,
+        "billing" => Interval::BillingCycle,
+        other => panic!("no such interval: {other}"),
+    }
+}
+
+fn limits_of(text: &str) -> (Limits, Vec<Quantity>) {
+    let (text, tiers) = text.split_once("tiers:").map_or((text, ""), |it| it);
+    let tiers = tiers.split(',').filter(|it| !it.is_empty()).map(quantity).collect();
+    let limit = |it: &str| (!matches!(it, "-" | "unlimited" | "")).then(|| quantity(it));
+    let (hard, soft) = text.split_once('/').unwrap_or((text, "-"));
+    (Limits { hard: limit(hard), soft: limit(soft) }, tiers)
 }
 
 fn quantity(text: &str) -> Quantity {

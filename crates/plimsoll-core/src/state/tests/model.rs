@@ -36,6 +36,7 @@ pub(super) struct Fired {
     pub(super) moved: (i128, i128),
     pub(super) at: Timestamp,
     pub(super) event: Option<u32>,
+    pub(super) late: bool,
 }
 
 /// Why it fired. Edits that nobody saw in between are one, so what exactly began is left out.
@@ -57,6 +58,8 @@ pub(super) struct Model {
     rules: BTreeMap<RuleId, Rule>,
     /// Changes of rules so far.
     changes: usize,
+    /// The change since which a line applies as it does.
+    since: BTreeMap<LineId, usize>,
     customers: BTreeMap<CustomerId, Person>,
     /// The customers in the order in which they were made.
     order: Vec<CustomerId>,
@@ -81,6 +84,8 @@ struct Held {
     accepted: Vec<(Timestamp, i128)>,
     /// Windows, by their start, in which somebody has looked at this.
     opened: BTreeSet<Timestamp>,
+    /// How used windows closed: with which limit, and which change of rules was known.
+    closed: BTreeMap<Timestamp, (Option<i128>, usize)>,
     marks: BTreeMap<(Timestamp, LineId), (u32, Mark)>,
 }
 
@@ -99,9 +104,21 @@ struct Look<'a> {
     why: Why,
     event: Option<u32>,
     rules: &'a BTreeMap<RuleId, Rule>,
-    /// The rules as the customer last knew them.
+    /// The rules as the customer last knew them, and which change that was.
     seen: &'a BTreeMap<RuleId, Rule>,
+    seen_changes: usize,
     features: &'a BTreeMap<FeatureId, Feature>,
+    since: &'a BTreeMap<LineId, usize>,
+    /// The closed window that this is about, if it is about one.
+    late: Option<Late>,
+}
+
+/// A closed window: its start, the limit it closed with, and the last change of rules known there.
+#[derive(Clone, Copy)]
+struct Late {
+    window: Timestamp,
+    limit: Option<i128>,
+    knows: usize,
 }
 
 impl Model {
@@ -117,6 +134,7 @@ impl Model {
             Row::Command(Command::Customer { environment, stamped_at, command }) => {
                 self.change(*environment, *stamped_at, command, &mut fired);
             }
+            Row::Command(Command::Pulse { .. }) => panic!("these histories have no pulses"),
             Row::Command(Command::Slice { environment, stamped_at, from, to }) => {
                 let slots = *from as usize..(*to as usize).min(self.order.len());
                 for customer in self.order.get(slots).unwrap_or_default().to_vec() {
@@ -150,8 +168,18 @@ impl Model {
                 self.features.insert(feature.id, feature.clone());
             }
             ControlCommand::PutRule(rule) => {
-                self.rules.insert(rule.id, rule.clone());
                 self.changes += 1;
+                let before = self.rules.insert(rule.id, rule.clone());
+                let other_scope = before.as_ref().is_none_or(|it| {
+                    (&it.features, &it.customers) != (&rule.features, &rule.customers)
+                        || it.disabled && !rule.disabled
+                });
+                for line in &rule.lines {
+                    let known = before.iter().any(|it| it.lines.iter().any(|it| it.id == line.id));
+                    if other_scope || !known {
+                        self.since.insert(line.id, self.changes);
+                    }
+                }
             }
             ControlCommand::DeleteRule { rule, .. } => {
                 self.rules.remove(rule);
@@ -159,16 +187,14 @@ impl Model {
             }
             ControlCommand::PutMeter(_)
             | ControlCommand::DeleteMeter(_)
-            | ControlCommand::DeleteFeature(_) => {}
+            | ControlCommand::DeleteFeature(_)
+            | ControlCommand::SetClock { .. } => {}
         }
     }
 
-    /// What has begun or ceased to apply since somebody last looked.
+    /// The windows that have begun, and what has begun or ceased to apply, since somebody last looked.
     fn catch_up(&mut self, customer: CustomerId, at: Timestamp, fired: &mut Vec<Fired>) {
         let Some(person) = self.customers.get_mut(&customer) else { return };
-        if person.seen_changes == self.changes {
-            return;
-        }
         let look = Look {
             customer,
             at,
@@ -176,10 +202,18 @@ impl Model {
             event: None,
             rules: &self.rules,
             seen: &person.seen,
+            seen_changes: person.seen_changes,
             features: &self.features,
+            since: &self.since,
+            late: None,
         };
         for held in &mut person.held {
             look.open(held);
+        }
+        if person.seen_changes == self.changes {
+            return;
+        }
+        for held in &mut person.held {
             look.leave(held);
             let usage = held.usage(at);
             look.evaluate(held, usage, fired);
@@ -198,13 +232,22 @@ impl Model {
             event: Some(index),
             rules: &self.rules,
             seen: &self.rules,
+            seen_changes: self.changes,
             features: &self.features,
+            since: &self.since,
+            late: None,
         };
         for held in person.held.iter_mut().filter(|it| it.meter == event.meter) {
             look.open(held);
-            let before = held.usage(at);
-            held.accepted.push((event.time, hundredths(event.amount)));
-            look.evaluate(held, before, fired);
+            let amount = hundredths(event.amount);
+            let window = window_from(held.period, event.time);
+            if window == window_from(held.period, at) {
+                let before = held.usage(at);
+                held.accepted.push((event.time, amount));
+                look.evaluate(held, before, fired);
+            } else if window >= *held.opened.first().unwrap() {
+                look.late(held, window, (event.time, amount), fired);
+            }
         }
     }
 
@@ -234,6 +277,7 @@ impl Model {
                 let person = self.customers.get_mut(&customer).unwrap();
                 person.held.retain(|it| it.id != *entitlement);
             }
+            other => panic!("these histories have no {other:?}"),
         }
     }
 
@@ -244,8 +288,8 @@ impl Model {
         entitlement: &Entitlement,
         fired: &mut Vec<Fired>,
     ) {
-        let EntitlementKind::Metered { limit, period } = entitlement.kind else { return };
-        let limit = limit.map(hundredths);
+        let EntitlementKind::Metered(terms) = &entitlement.kind else { return };
+        let (limit, period) = (terms.limits.hard.map(hundredths), terms.period);
         let FeatureKind::Metered { meter } = self.features[&entitlement.feature].kind else {
             return;
         };
@@ -256,7 +300,10 @@ impl Model {
             event: None,
             rules: &self.rules,
             seen: &self.rules,
+            seen_changes: self.changes,
             features: &self.features,
+            since: &self.since,
+            late: None,
         };
         let person = self.customers.get_mut(&customer).unwrap();
         if let Some(held) = person.held.iter_mut().find(|it| it.id == entitlement.id) {
@@ -268,7 +315,9 @@ impl Model {
             let (id, feature) = (entitlement.id, entitlement.feature);
             let (accepted, marks) = (Vec::new(), BTreeMap::new());
             let opened = BTreeSet::from([window_from(period, at)]);
-            let mut held = Held { id, feature, meter, limit, period, accepted, opened, marks };
+            let closed = BTreeMap::new();
+            let mut held =
+                Held { id, feature, meter, limit, period, accepted, opened, closed, marks };
             look.why = Why::Entitled;
             look.evaluate(&mut held, 0, fired);
             person.held.push(held);
@@ -278,10 +327,13 @@ impl Model {
 
 impl Held {
     fn usage(&self, now: Timestamp) -> i128 {
-        let window = window_from(self.period, now);
+        self.sum(window_from(self.period, now)).max(0)
+    }
+
+    fn sum(&self, window: Timestamp) -> i128 {
         let own =
             self.accepted.iter().filter(|(time, _)| window_from(self.period, *time) == window);
-        own.map(|(_, amount)| amount).sum::<i128>().max(0)
+        own.map(|(_, amount)| amount).sum::<i128>()
     }
 }
 
@@ -294,18 +346,59 @@ impl Look<'_> {
 
     fn lines(&self, held: &Held) -> Vec<(&Rule, Line)> {
         let rules = self.rules.values().filter(|it| self.covers(it, held));
-        rules.flat_map(|rule| rule.lines.iter().map(move |line| (rule, *line))).collect()
+        let lines = rules.flat_map(|rule| rule.lines.iter().map(move |it| (rule, it.clone())));
+        // A closed window keeps the lines that it closed with.
+        let stands = |line: &Line| self.late.is_none_or(|it| self.since[&line.id] <= it.knows);
+        lines.filter(|(_, it)| stands(it)).collect()
+    }
+
+    fn window(&self, held: &Held) -> Timestamp {
+        self.late.map_or_else(|| window_from(held.period, self.at), |it| it.window)
+    }
+
+    fn limit(&self, held: &Held) -> Option<i128> {
+        self.late.map_or(held.limit, |it| it.limit)
+    }
+
+    /// An event of a window that has closed.
+    fn late(
+        &self,
+        held: &mut Held,
+        window: Timestamp,
+        event: (Timestamp, i128),
+        fired: &mut Vec<Fired>,
+    ) {
+        let unused = !held.closed.contains_key(&window);
+        let (limit, knows) = *held.closed.entry(window).or_insert((held.limit, self.seen_changes));
+        let look = Look { late: Some(Late { window, limit, knows }), ..*self };
+        if unused {
+            look.pass_falling(held);
+        }
+        let before = held.sum(window).max(0);
+        held.accepted.push(event);
+        look.evaluate(held, before, fired);
+    }
+
+    fn open(&self, held: &mut Held) {
+        let window = window_from(held.period, self.at);
+        if held.opened.contains(&window) {
+            return;
+        }
+        let last = *held.opened.last().unwrap();
+        let is_marked = held.marks.keys().any(|(it, _)| *it == last);
+        if held.sum(last) != 0 || is_marked {
+            held.closed.insert(last, (held.limit, self.seen_changes));
+        }
+        held.opened.insert(window);
+        self.pass_falling(held);
     }
 
     /// A falling line that the customer knew and that an unused limit is past has been passed.
-    fn open(&self, held: &mut Held) {
-        let window = window_from(held.period, self.at);
-        if !held.opened.insert(window) {
-            return;
-        }
+    fn pass_falling(&self, held: &mut Held) {
+        let (window, limit) = (self.window(held), self.limit(held));
         for (_, line) in self.lines(held) {
             let known = self.seen.values().any(|it| it.lines.iter().any(|own| own.id == line.id));
-            let past = reached(line, 0, held.limit) == Some(true);
+            let past = reached(&line, 0, limit) == Some(true);
             if line.kind == LineKind::BalanceValue && known && past {
                 held.marks.insert((window, line.id), (0, Mark::Passed));
             }
@@ -324,13 +417,13 @@ impl Look<'_> {
     }
 
     fn evaluate(&self, held: &mut Held, before: i128, fired: &mut Vec<Fired>) {
-        let window = window_from(held.period, self.at);
-        let usage = held.usage(self.at);
+        let (window, limit) = (self.window(held), self.limit(held));
+        let usage = held.sum(window).max(0);
         let mut found: Vec<(&Rule, Line, u32, Why, bool)> = Vec::new();
         for (rule, line) in self.lines(held) {
             let key = (window, line.id);
             let (generation, mark) = held.marks.get(&key).copied().unwrap_or((0, Mark::Armed));
-            let reached = reached(line, usage, held.limit);
+            let reached = reached(&line, usage, limit);
             if reached == Some(true) {
                 let (generation, why) = match mark {
                     Mark::Armed if self.why == Why::Edited => (generation, Why::Begins),
@@ -341,20 +434,20 @@ impl Look<'_> {
                 let begins = matches!(why, Why::Begins | Why::Entitled);
                 found.push((rule, line, generation, why, begins && !rule.evaluate_on_create));
             } else if mark != Mark::Armed
-                && (reached.is_none() || left(line, rule.hysteresis, usage, held.limit))
+                && (reached.is_none() || left(&line, rule.hysteresis, usage, limit))
             {
                 held.marks.insert(key, (generation + 1, Mark::Armed));
                 if mark != Mark::Passed {
                     let unwanted = (!rule.sends_resolved).then_some(Suppression::ResolvedNotWanted);
                     let disabled = rule.disabled.then_some(Suppression::RuleDisabled);
                     let edge = (Edge::Resolved, generation, self.why, disabled.or(unwanted));
-                    fired.push(self.fired(held, rule, line, edge, (before, usage)));
+                    fired.push(self.fired(held, rule, &line, edge, (before, usage)));
                 }
             }
         }
-        found.sort_by_key(|(_, line, ..)| (level(*line, held.limit), is_percentage(line.kind)));
+        found.sort_by_key(|(_, line, ..)| (level(line, limit), is_percentage(line.kind)));
         for index in 0..found.len() {
-            let (rule, line, generation, why, silent) = found[index];
+            let (rule, ref line, generation, why, silent) = found[index];
             let beaten = found[index + 1..].iter().any(|(other, further, _, _, silent)| {
                 other.id == rule.id && falls(further.kind) == falls(line.kind) && !silent
             });
@@ -377,7 +470,7 @@ impl Look<'_> {
         &self,
         held: &Held,
         rule: &Rule,
-        line: Line,
+        line: &Line,
         (edge, generation, why, suppression): (Edge, u32, Why, Option<Suppression>),
         moved: (i128, i128),
     ) -> Fired {
@@ -385,12 +478,15 @@ impl Look<'_> {
             rule: rule.id,
             line: line.id,
             entitlement: held.id,
-            window_from: window_from(held.period, self.at),
+            group: None,
+            window_from: self.window(held),
+            step: None,
             generation,
             edge,
         };
         let event = self.event.filter(|_| why == Why::Usage);
-        Fired { identity, why, suppression, moved, at: self.at, event }
+        let late = self.late.is_some();
+        Fired { identity, why, suppression, moved, at: self.at, event, late }
     }
 }
 
@@ -403,7 +499,7 @@ fn is_percentage(kind: LineKind) -> bool {
 }
 
 /// Whether the value is at or past the line; nothing where the line has no meaning.
-fn reached(line: Line, usage: i128, limit: Option<i128>) -> Option<bool> {
+fn reached(line: &Line, usage: i128, limit: Option<i128>) -> Option<bool> {
     let value = hundredths(line.value);
     match line.kind {
         LineKind::UsageValue => Some(usage >= value),
@@ -411,11 +507,12 @@ fn reached(line: Line, usage: i128, limit: Option<i128>) -> Option<bool> {
         LineKind::UsagePercentage | LineKind::Limit => {
             limit.map(|limit| if limit == 0 { usage > 0 } else { usage * 10_000 >= value * limit })
         }
+        other => panic!("histories have no {other:?}"),
     }
 }
 
 /// Whether the value is on the near side of the line by more than the hysteresis.
-fn left(line: Line, hysteresis: Quantity, usage: i128, limit: Option<i128>) -> bool {
+fn left(line: &Line, hysteresis: Quantity, usage: i128, limit: Option<i128>) -> bool {
     let (value, hysteresis) = (hundredths(line.value), hundredths(hysteresis));
     match line.kind {
         LineKind::UsageValue => usage < value - hysteresis,
@@ -423,16 +520,18 @@ fn left(line: Line, hysteresis: Quantity, usage: i128, limit: Option<i128>) -> b
         LineKind::UsagePercentage | LineKind::Limit => limit.is_some_and(|limit| {
             if limit == 0 { usage <= 0 } else { usage * 10_000 < (value - hysteresis) * limit }
         }),
+        other => panic!("histories have no {other:?}"),
     }
 }
 
 /// The usage at which the line is reached, times a million.
-fn level(line: Line, limit: Option<i128>) -> i128 {
+fn level(line: &Line, limit: Option<i128>) -> i128 {
     let (value, limit) = (hundredths(line.value), limit.unwrap_or(0));
     match line.kind {
         LineKind::UsageValue => value * 10_000,
         LineKind::BalanceValue => (limit - value) * 10_000,
         LineKind::UsagePercentage | LineKind::Limit => value * limit,
+        other => panic!("histories have no {other:?}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Design 5.3, row by row.
 //!
-//! Not here: rows 3 and 11 (later issues), 14, 15 and 17 (the engine: dedupe, crashes, channels).
+//! Not here: rows 11 and the resets of 5 (`time`), grants of 6 and 8 (`grants`), 14, 15 and 17 (the
+//! engine: dedupe, crashes, channels).
 
 use super::ledger::check;
 
@@ -106,6 +107,62 @@ fn row_02_highest_is_about_one_rule_and_one_change() {
         rule two 60%
         use acme 50                 => 50/100; one:50% crossed (usage)
         use acme 50                 => 100/100; two:60% crossed (usage); one:80% crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn row_03_each_multiple_fires_once_and_a_jump_fires_for_all() {
+    check(
+        "
+        entitle acme tokens 100     => 0/100
+        rule bell every:100
+        use acme 99.99              => 99.99/100
+        use acme 0.01               => 100/100; bell:every:100#100x1 crossed (usage)
+        use acme 1                  => 101/100
+        use acme 249                => 350/100; bell:every:100#300x2 crossed (usage)
+        use acme 50                 => 400/100; bell:every:100#400x1 crossed (usage)
+        use acme 0                  => 400/100
+        ",
+    );
+}
+
+#[test]
+fn row_03_multiples_are_no_part_of_highest() {
+    check(
+        "
+        entitle acme tokens 100     => 0/100
+        rule bell every:30 50% 80% highest
+        use acme 95                 => 95/100; bell:80% crossed (usage); \
+            bell:every:30#90x3 crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn row_03_multiples_that_are_left_are_armed_again() {
+    check(
+        "
+        entitle acme tokens unlimited => 0/unlimited
+        rule bell every:100 resolved hysteresis=10
+        use acme 350                => 350/unlimited; bell:every:100#300x3 crossed (usage)
+        use acme -55                => 295/unlimited
+        use acme -115               => 180/unlimited; bell:every:100#200x2 resolved (usage)
+        use acme 20                 => 200/unlimited; bell:every:100#200x1 crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn row_03_a_new_line_fires_once_for_what_is_past() {
+    check(
+        "
+        entitle acme tokens unlimited => 0/unlimited
+        use acme 350                => 350/unlimited
+        rule bell every:100         => bell:every:100#300x3 crossed (rule_created)
+        rule soft every:100 quiet
+        use acme 50                 => 400/unlimited; bell:every:100#400x1 crossed (usage); \
+            soft:every:100#400x1 crossed (usage)
         ",
     );
 }
@@ -659,6 +716,123 @@ fn row_18_a_boolean_entitlement_has_no_lines() {
         rule warn 1% left:5 1
         entitle acme sso boolean    => no value
         use acme 5                  => no value
+        ",
+    );
+}
+
+#[test]
+fn typed_lines_stand_on_hard_soft_and_tier_limits() {
+    check(
+        "
+        entitle acme tokens 1000/500tiers:100,200,400 => 0/1000
+        rule near limit:80
+        rule full limit:100
+        rule soon soft:80
+        rule soft soft:100
+        rule tiers tier:75
+        rule tier tier:100
+        use acme 74                 => 74/1000
+        use acme 1                  => 75/1000; tiers:tier:75#100 crossed (usage)
+        use acme 25                 => 100/1000; tier:tier:100#100 crossed (usage)
+        use acme 99                 => 199/1000; tiers:tier:75#200 crossed (usage)
+        use acme 201                => 400/1000; tier:tier:100#200 crossed (usage); \
+            tiers:tier:75#400 crossed (usage); soon:soft:80 crossed (usage); \
+            tier:tier:100#400 crossed (usage)
+        use acme 400                => 800/1000; soft:soft:100 crossed (usage); \
+            near:limit:80 crossed (usage)
+        use acme 200                => 1000/1000; full:limit:100 crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn a_tier_warns_at_its_lower_bound_where_that_is_higher() {
+    check(
+        "
+        entitle acme tokens unlimitedtiers:90,100 => 0/unlimited
+        rule warn tier:75
+        use acme 89                 => 89/unlimited; warn:tier:75#90 crossed (usage)
+        use acme 1                  => 90/unlimited; warn:tier:75#100 crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn tiers_that_change_arm_and_fire_like_limits() {
+    check(
+        "
+        entitle acme tokens unlimitedtiers:100,200 => 0/unlimited
+        rule tier tier:100 resolved
+        use acme 150                => 150/unlimited; tier:tier:100#100 crossed (usage)
+        limit acme tokens unlimitedtiers:120,200 => 150/unlimited; \
+            tier:tier:100#100 resolved (limit_changed); tier:tier:100#120 crossed (limit_changed)
+        limit acme tokens unlimitedtiers:120,150 => 150/unlimited; \
+            tier:tier:100#150 crossed (limit_changed)
+        ",
+    );
+}
+
+#[test]
+fn a_balance_line_may_be_a_share_of_the_limit() {
+    check(
+        "
+        entitle acme tokens 200     => 0/200
+        rule low left:10% left:0%
+        use acme 179                => 179/200
+        use acme 1                  => 180/200; low:left:10% crossed (usage)
+        use acme 20                 => 200/200; low:left:0% crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn row_13_typed_and_balance_shares_wait_for_the_first_usage() {
+    check(
+        "
+        entitle acme tokens 0/0     => 0/0
+        rule all limit:80 soft:80 left:10% 50%
+        use acme 0                  => 0/0
+        use acme 0.01               => 0.01/0; all:limit:80 crossed (usage); \
+            all:soft:80 crossed (usage); all:left:10% crossed (usage); all:50% crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn lines_on_groups_watch_the_usage_of_each_value_or_of_one() {
+    check(
+        "
+        meter calls sum by=model,region
+        feature calls calls
+        entitle acme calls 100      => 0/100
+        rule one 50@model:gpt
+        rule each 40@model 25%@region
+        use acme 30 of calls model=gpt region=eu => 30/100; calls each:25%@eu crossed (usage)
+        use acme 30 of calls model=mini => 60/100
+        use acme 10 of calls model=gpt => 70/100; calls each:40@gpt crossed (usage)
+        use acme 10 of calls model=gpt region=us => 80/100; calls one:50@gpt crossed (usage)
+        use acme 10 of calls model=mini region=us => 90/100; calls each:40@mini crossed (usage)
+        use acme 5 of calls region=us => 95/100; calls each:25%@us crossed (usage)
+        ",
+    );
+}
+
+#[test]
+fn lines_on_groups_follow_the_rows_too() {
+    check(
+        "
+        meter calls sum by=model
+        feature calls calls
+        entitle acme calls 100 day  => 0/100
+        use acme 60 of calls model=gpt => 60/100
+        rule each 50%@model resolved => calls each:50%@gpt crossed (rule_created)
+        entitle acme calls 200      => 60/200; calls each:50%@gpt resolved (limit_changed)
+        use acme 40 of calls model=gpt => 100/200; calls each:50%@gpt crossed (usage)
+        clock 2026-03-02
+        use acme 100 of calls model=gpt => 100/200; calls each:50%@gpt crossed (usage)
+        use acme 5 of calls model=gpt from 2026-03-01 12:00 => 100/200
+        use acme 100 of calls model=mini from 2026-03-01 12:00 => 100/200; \
+            calls each:50%@mini late crossed (usage)
         ",
     );
 }
