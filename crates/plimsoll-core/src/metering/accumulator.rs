@@ -47,7 +47,7 @@ pub enum Accumulator {
     /// The one with the latest time, and that time.
     Latest(Option<Box<(Timestamp, Quantity)>>),
     /// How many different ones there are.
-    Unique(Box<BTreeSet<u128>>),
+    Unique(BTreeSet<u128>),
     /// Their sum, each weighted by the part of the window that comes after it.
     Weighted(Box<Weighted>),
     /// The sum over buckets of the greatest of each.
@@ -84,7 +84,7 @@ impl Accumulator {
             Aggregation::Min { .. } => Self::Min(None),
             Aggregation::Max { .. } => Self::Max(None),
             Aggregation::Latest { .. } => Self::Latest(None),
-            Aggregation::UniqueCount { .. } => Self::Unique(Box::default()),
+            Aggregation::UniqueCount { .. } => Self::Unique(BTreeSet::new()),
             Aggregation::WeightedSum { .. } => Self::Weighted(Box::default()),
             Aggregation::BucketedMax { .. } => Self::BucketMaxima(Box::default()),
         }
@@ -99,7 +99,7 @@ impl Accumulator {
             Self::Min(_) => Self::Min(None),
             Self::Max(_) => Self::Max(None),
             Self::Latest(_) => Self::Latest(None),
-            Self::Unique(_) => Self::Unique(Box::default()),
+            Self::Unique(_) => Self::Unique(BTreeSet::new()),
             Self::Weighted(_) => Self::Weighted(Box::default()),
             Self::BucketMaxima(_) => Self::BucketMaxima(Box::default()),
         }
@@ -126,10 +126,10 @@ impl Accumulator {
             (Self::Max(most), Amount::Quantity(value)) => {
                 *most = Some(most.map_or(value, |it| it.max(value)));
             }
-            (Self::Latest(latest), Amount::Quantity(value)) => {
-                if latest.as_ref().is_none_or(|it| it.0 <= time) {
-                    *latest = Some(Box::new((time, value)));
-                }
+            (Self::Latest(latest), Amount::Quantity(value))
+                if latest.as_ref().is_none_or(|it| it.0 <= time) =>
+            {
+                *latest = Some(Box::new((time, value)));
             }
             (Self::Unique(seen), Amount::Distinct(value)) => {
                 if seen.len() >= limits::UNIQUE_VALUES && !seen.contains(&value) {
@@ -141,7 +141,8 @@ impl Accumulator {
             (Self::BucketMaxima(maxima), Amount::Bucketed(bucket, value)) => {
                 maxima.add(bucket, value)?;
             }
-            // A meter's aggregation never changes, so its amounts are of one kind.
+            // An older value than the latest. A meter's aggregation never changes, so its amounts
+            // are of one kind.
             _ => {}
         }
         Ok(())
@@ -164,10 +165,10 @@ impl Accumulator {
             (Self::Max(most), Self::Max(Some(other))) => {
                 *most = Some(most.map_or(*other, |it| it.max(*other)));
             }
-            (Self::Latest(latest), Self::Latest(Some(other))) => {
-                if latest.as_ref().is_none_or(|it| it.0 <= other.0) {
-                    *latest = Some(other.clone());
-                }
+            (Self::Latest(latest), Self::Latest(Some(other)))
+                if latest.as_ref().is_none_or(|it| it.0 <= other.0) =>
+            {
+                *latest = Some(other.clone());
             }
             (Self::Unique(seen), Self::Unique(other)) => seen.extend(other.iter()),
             (Self::Weighted(weighted), Self::Weighted(other)) => weighted.merge(other)?,
@@ -308,7 +309,7 @@ impl Accumulator {
             2 => Self::Min(reader.option(Reader::quantity)?),
             3 => Self::Max(reader.option(Reader::quantity)?),
             4 => Self::Latest(reader.option(|it| Ok((it.time()?, it.quantity()?)))?.map(Box::new)),
-            5 => Self::Unique(Box::new(reader.list(Reader::bits)?.into_iter().collect())),
+            5 => Self::Unique(reader.list(Reader::bits)?.into_iter().collect()),
             6 => {
                 let (sum, moments) = (reader.quantity()?, reader.quantity()?);
                 Self::Weighted(Box::new(Weighted { sum, moments }))

@@ -71,7 +71,7 @@ pub enum Groups {
     /// The meter has no group-by keys.
     Ungrouped,
     /// By each combination of values that came.
-    Each(Box<BTreeMap<GroupValues, Accumulator>>),
+    Each(BTreeMap<GroupValues, Accumulator>),
     /// More combinations than [`limits::GROUP_VALUES`], or a sum beyond 28 digits, in a slice of
     /// customers: look at each.
     TooMany,
@@ -125,7 +125,7 @@ impl Resolution {
 
 impl Cell {
     fn empty(from: Timestamp, total: Accumulator, is_grouped: bool) -> Self {
-        let groups = if is_grouped { Groups::Each(Box::default()) } else { Groups::Ungrouped };
+        let groups = if is_grouped { Groups::Each(BTreeMap::new()) } else { Groups::Ungrouped };
         Self { from, total, groups }
     }
 
@@ -135,7 +135,8 @@ impl Cell {
             return self.total.add(event.time, event.amount);
         };
         let Some(known) = groups.get_mut(event.groups) else {
-            if groups.len() >= limits::GROUP_VALUES {
+            // There is always room for events without any value.
+            if groups.len() >= limits::GROUP_VALUES && event.groups.iter().any(Option::is_some) {
                 return Err(UncountedReason::GroupLimit);
             }
             let mut first = self.total.emptied();
@@ -168,7 +169,7 @@ impl Cell {
         self.total.merge(&later.total)?;
         match (&mut self.groups, &later.groups) {
             (Groups::Each(own), Groups::Each(others)) => {
-                for (values, other) in others.iter() {
+                for (values, other) in others {
                     match own.get_mut(values) {
                         Some(known) => known.merge(other)?,
                         None => drop(own.insert(values.clone(), other.clone())),
@@ -210,7 +211,7 @@ impl Cell {
                     let values = reader.list(|it| it.option(|it| it.text().map(Box::from)))?;
                     Ok((values.into_boxed_slice(), Accumulator::decode(reader)?))
                 })?;
-                Groups::Each(Box::new(groups.into_iter().collect()))
+                Groups::Each(groups.into_iter().collect())
             }
             2 => Groups::TooMany,
             _ => return Err(Corrupt { expected: "the groups of a cell" }),

@@ -277,7 +277,7 @@ impl Book {
     /// Sets back to their amounts what recurs at this time.
     pub(super) fn recur(&mut self, due: Timestamp) -> Option<Cause> {
         let mut any = false;
-        for held in self.grants.iter_mut() {
+        for held in &mut self.grants {
             if held.is_due(Phase::Active, held.recurs_at, due) {
                 held.pot = Pot::full(held.grant.amount);
                 held.recurs_at = held.grant.recurs_after(due);
@@ -291,7 +291,7 @@ impl Book {
     /// Makes available what is effective at this time.
     pub(super) fn activate(&mut self, due: Timestamp) -> Option<Cause> {
         let mut any = false;
-        for held in self.grants.iter_mut() {
+        for held in &mut self.grants {
             if held.is_due(Phase::Waiting, Some(held.grant.effective_at), due) {
                 held.phase = Phase::Active;
                 held.pot = Pot::full(held.grant.amount);

@@ -372,14 +372,15 @@ fn open_with(metered: &mut Metered, meter: &Meter, opening: &Cell) {
     let Groups::Each(combinations) = &opening.groups else { return };
     let kind = opening.total.emptied();
     let gauges = metered.groups_mut();
-    for (values, part) in combinations.iter() {
+    for (values, part) in combinations {
         for (key, value) in meter.group_by.iter().zip(values) {
             let Some(value) = value else { continue };
             let own = gauges.entry(key.name.clone()).or_default();
             let gauge = own.entry(value.clone()).or_insert_with(|| Gauge::new(kind.clone()));
-            if gauge.accumulated.merge(part).is_err() {
-                // A part of a total that fits does not fit only at the edge of 28 digits.
-                continue;
+            // A part of a total that fits does not fit only at the edge of 28 digits: left out.
+            let mut sum = gauge.accumulated.clone();
+            if sum.merge(part).is_ok() {
+                gauge.accumulated = sum;
             }
         }
     }

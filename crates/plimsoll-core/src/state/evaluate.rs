@@ -132,7 +132,7 @@ impl<'a> Evaluation<'a> {
         }
         candidates.sort_by_key(|it| (it.trigger.at, it.standing.line.kind.is_percentage()));
         silence_all_but_the_furthest(&mut candidates);
-        for candidate in candidates {
+        for candidate in &candidates {
             effects.extend(self.fire(place, candidate, before));
         }
         let calm = self.calm(place);
@@ -253,7 +253,7 @@ impl<'a> Evaluation<'a> {
         if state.mark != Mark::Passed {
             let (level, step) = (trigger.level, trigger.step);
             let what = self.resolution(standing, level, step, 1, state.generation);
-            effects.push(self.crossing(place, what, before));
+            effects.push(self.crossing(place, &what, before));
         }
     }
 
@@ -277,7 +277,7 @@ impl<'a> Evaluation<'a> {
             if state.mark != Mark::Passed {
                 let step = line.value.times(kept + 1).ok()?;
                 let what = self.resolution(standing, step, Some(step), left, state.generation);
-                effects.push(self.crossing(place, what, before));
+                effects.push(self.crossing(place, &what, before));
             }
         }
         let state = place.gauge.line(line.id, None);
@@ -317,10 +317,10 @@ impl<'a> Evaluation<'a> {
     fn fire(
         &self,
         place: &mut Place<'_, '_>,
-        candidate: Candidate<'_>,
+        candidate: &Candidate<'_>,
         before: Quantity,
     ) -> Option<Effect> {
-        let Candidate { standing, trigger, state, cause, count, silent } = candidate;
+        let Candidate { standing, trigger, state, cause, count, silent } = *candidate;
         let mark = match (silent, standing.rule.disabled) {
             (true, _) => Mark::Passed,
             (false, true) => Mark::Recorded,
@@ -337,7 +337,7 @@ impl<'a> Evaluation<'a> {
             cause,
             suppression: standing.rule.disabled.then_some(Suppression::RuleDisabled),
         };
-        (!silent).then(|| self.crossing(place, what, before))
+        (!silent).then(|| self.crossing(place, &what, before))
     }
 
     fn resolution<'s>(
@@ -357,7 +357,7 @@ impl<'a> Evaluation<'a> {
         Occurrence { standing, level, step, count, edge, generation, cause, suppression }
     }
 
-    fn crossing(&self, place: &Place<'_, '_>, what: Occurrence<'_>, before: Quantity) -> Effect {
+    fn crossing(&self, place: &Place<'_, '_>, what: &Occurrence<'_>, before: Quantity) -> Effect {
         let Place { frame, group, .. } = place;
         let rule: &Rule = &what.standing.rule;
         Effect::Crossing(Box::new(Crossing {

@@ -81,7 +81,7 @@ fn what_was_never_used_has_a_value_only_where_nothing_is_zero() {
 
 #[test]
 fn bounds_refuse_the_new_and_take_the_known() {
-    let mut unique = Accumulator::Unique(Box::default());
+    let mut unique = Accumulator::Unique(BTreeSet::new());
     for value in 0..limits::UNIQUE_VALUES as u128 {
         unique.add(at(0), Amount::Distinct(value)).unwrap();
     }

@@ -27,7 +27,7 @@ use crate::{
     metering::accumulator::Amount,
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
-    state::{RowStamp, State, UsageEvent},
+    state::{ClosedWindow, RowStamp, State, UsageEvent},
     time::Timestamp,
 };
 
@@ -426,7 +426,7 @@ impl Applied {
 
     /// Every byte of the closed windows, and the cells.
     pub(super) fn archived(&self) -> (Vec<Vec<u8>>, Vec<String>) {
-        let windows = self.archive.windows.values().map(|it| it.encode());
+        let windows = self.archive.windows.values().map(ClosedWindow::encode);
         let cells = self.archive.cells.iter().map(|it| format!("{it:?}"));
         (windows.collect(), cells.collect())
     }

@@ -13,7 +13,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::Arc,
 };
 
@@ -21,12 +20,12 @@ use crate::{
     archive::MemoryArchive,
     catalog::{
         feature::{Feature, FeatureKind},
-        meter::{Aggregation, EventData, FoundValue, GroupKey, Meter, ValuePath},
+        meter::{GroupKey, Meter},
     },
     command::{Command, ControlCommand, CustomerCommand, ManualReset},
-    effect::{Effect, Reset},
+    effect::Effect,
     entitlement::{
-        Entitlement, EntitlementKind, EntitlementValue, Terms,
+        Entitlement, EntitlementKind, Terms,
         grant::Grant,
         period::{Interval, UsagePeriod},
         source::Limits,
@@ -35,13 +34,17 @@ use crate::{
         ChannelId, CustomerId, EntitlementId, EnvironmentId, FeatureId, GrantId, LineId, MeterId,
         RuleId,
     },
-    line::{Line, LineGroup, LineKind, crossing::Crossing},
-    metering::bucket::Bucket,
+    line::{Line, crossing::Crossing},
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
     state::{RowStamp, State, UsageEvent},
     time::Timestamp,
 };
+
+mod show;
+mod words;
+
+use words::{Data, aggregation_of, interval_of, limits_of, line_of, quantity, time};
 
 const ENVIRONMENT: EnvironmentId = EnvironmentId::from_parts(0, 1);
 
@@ -135,7 +138,25 @@ impl Ledger {
         let step = line.split_once(" =>").map_or(line, |(step, _)| step);
         let words: Vec<&str> = step.split(' ').collect();
         self.crossings.clear();
-        let (shown, effects) = match words.as_slice() {
+        let (shown, effects) =
+            self.catalogue_step(&words).unwrap_or_else(|| self.usage_step(&words));
+        let outcome: Vec<String> =
+            shown.into_iter().chain(effects.iter().filter_map(|it| self.show(it))).collect();
+        self.remember(effects);
+        if self.restarts {
+            self.restart();
+        }
+        let outcome: Vec<_> = outcome.into_iter().filter(|it| !it.is_empty()).collect();
+        if outcome.is_empty() {
+            step.to_owned()
+        } else {
+            format!("{step} => {}", outcome.join("; "))
+        }
+    }
+
+    /// Steps of the catalogue and of time; what is shown, and what came of it.
+    fn catalogue_step(&mut self, words: &[&str]) -> Option<(Option<String>, Vec<Effect>)> {
+        Some(match words {
             ["clock", at @ ..] => {
                 self.clock = time(&at.join(" "));
                 (None, Vec::new())
@@ -150,6 +171,30 @@ impl Ledger {
                 self.shows_resets = true;
                 (None, Vec::new())
             }
+            ["feature", name, "boolean"] => (None, self.put_feature(name, None)),
+            ["feature", name, meter] => (None, self.put_feature(name, Some(meter))),
+            ["create", customer] => {
+                let customer = self.customers[*customer];
+                (None, self.customer_command(CustomerCommand::Create { customer }))
+            }
+            ["delete", customer] => {
+                let customer = self.customers[*customer];
+                (None, self.customer_command(CustomerCommand::Delete { customer }))
+            }
+            ["rule", name, words @ ..] => (None, self.put_rule(name, words, true)),
+            ["lazily", "rule", name, words @ ..] => (None, self.put_rule(name, words, false)),
+            ["unrule", name] => (None, self.delete_rule(name)),
+            ["sweep"] => (None, self.sweep()),
+            ["slice", from, to] => {
+                (None, self.slice(ENVIRONMENT, from.parse().unwrap(), to.parse().unwrap()))
+            }
+            _ => return None,
+        })
+    }
+
+    /// Steps of one customer; what is shown, and what came of it.
+    fn usage_step(&mut self, words: &[&str]) -> (Option<String>, Vec<Effect>) {
+        match words {
             ["grant", customer, feature, name, amount, options @ ..] => {
                 let effects = self.grant(customer, feature, name, amount, options);
                 (Some(self.values(customer)), effects)
@@ -169,46 +214,17 @@ impl Ledger {
             ["grants", customer, feature] => (Some(self.balances(customer, feature)), Vec::new()),
             ["segments", customer, feature] => (Some(self.segments(customer, feature)), Vec::new()),
             ["closed", customer, feature] => (Some(self.closed(customer, feature)), Vec::new()),
-            ["feature", name, "boolean"] => (None, self.put_feature(name, None)),
-            ["feature", name, meter] => (None, self.put_feature(name, Some(meter))),
             ["entitle", customer, feature, what, rest @ ..] => {
                 let effects = self.entitle(customer, feature, what, rest);
                 (Some(self.values(customer)), effects)
             }
             ["revoke", customer, feature] => (None, self.revoke(customer, feature)),
-            ["create", customer] => {
-                let customer = self.customers[*customer];
-                (None, self.customer_command(CustomerCommand::Create { customer }))
-            }
-            ["delete", customer] => {
-                let customer = self.customers[*customer];
-                (None, self.customer_command(CustomerCommand::Delete { customer }))
-            }
-            ["rule", name, words @ ..] => (None, self.put_rule(name, words, true)),
-            ["lazily", "rule", name, words @ ..] => (None, self.put_rule(name, words, false)),
-            ["unrule", name] => (None, self.delete_rule(name)),
-            ["sweep"] => (None, self.sweep()),
-            ["slice", from, to] => {
-                (None, self.slice(ENVIRONMENT, from.parse().unwrap(), to.parse().unwrap()))
-            }
             ["use", customer, amount, options @ ..] => {
                 let effects = self.usage(customer, amount, options);
                 (Some(self.values(customer)), effects)
             }
             ["value", customer] => (Some(self.values(customer)), Vec::new()),
-            _ => panic!("no such step: {step}"),
-        };
-        let outcome: Vec<String> =
-            shown.into_iter().chain(effects.iter().filter_map(|it| self.show(it))).collect();
-        self.remember(effects);
-        if self.restarts {
-            self.restart();
-        }
-        let outcome: Vec<_> = outcome.into_iter().filter(|it| !it.is_empty()).collect();
-        if outcome.is_empty() {
-            step.to_owned()
-        } else {
-            format!("{step} => {}", outcome.join("; "))
+            _ => panic!("no such step: {words:?}"),
         }
     }
 
@@ -443,38 +459,6 @@ impl Ledger {
         })
     }
 
-    /// `name balance` of each grant that has not ended, in the order in which they burn.
-    fn balances(&self, customer: &str, feature: &str) -> String {
-        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
-        let customer = self.customers[customer];
-        let balances = self.state.grant_balances(customer, entitlement, self.clock).unwrap();
-        let shown = balances.iter().map(|it| {
-            let name = self.grants.iter().find(|(_, id)| **id == it.grant).unwrap().0;
-            format!("{name} {}{}", it.balance, if it.is_active { "" } else { " waits" })
-        });
-        shown.collect::<Vec<_>>().join(", ")
-    }
-
-    /// `used/overage` of each segment that has ended.
-    fn segments(&self, customer: &str, feature: &str) -> String {
-        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
-        let own = self.archive.segments.iter().filter(|((owner, _), _)| *owner == entitlement);
-        let shown = own.map(|(_, it)| format!("{}/{}", it.usage, it.overage));
-        shown.collect::<Vec<_>>().join(", ")
-    }
-
-    /// `used/limit from start` of each closed window.
-    fn closed(&self, customer: &str, feature: &str) -> String {
-        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
-        let own = self.archive.windows.iter().filter(|((owner, _), _)| *owner == entitlement);
-        let shown = own.map(|((_, from), it)| {
-            let value = it.value();
-            let limit = value.limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
-            format!("{}/{limit} from {from}", value.usage)
-        });
-        shown.collect::<Vec<_>>().join(", ")
-    }
-
     fn customer(&mut self, name: &str) -> CustomerId {
         if let Some(id) = self.customers.get(name) {
             return *id;
@@ -569,31 +553,9 @@ impl Ledger {
         effects
     }
 
-    /// `80%` of the limit, `800` used, `left:200` and `left:20%` of the limit, `every:100`,
-    /// `limit:80`, `soft:80` and `tier:75` percent of a typed rule; `@model:gpt` of one group,
-    /// `@model` of each.
+    /// A line as [`words::line_of`] reads it; one that the rule had keeps its id.
     fn line(&mut self, word: &str, known: Option<&Rule>) -> Line {
-        let (word, group) = word.split_once('@').map_or((word, None), |(a, b)| (a, Some(b)));
-        let group = group.map(|it| {
-            let (key, value) = it.split_once(':').map_or((it, None), |(a, b)| (a, Some(b)));
-            LineGroup { key: key.into(), value: value.map(Box::from) }
-        });
-        let (kind, value) = match word.split_once(':') {
-            Some(("left", left)) => match left.strip_suffix('%') {
-                Some(percent) => (LineKind::BalancePercentage, percent),
-                None => (LineKind::BalanceValue, left),
-            },
-            Some(("limit", percent)) => (LineKind::Limit, percent),
-            Some(("soft", percent)) => (LineKind::SoftLimit, percent),
-            Some(("tier", percent)) => (LineKind::TierLimit, percent),
-            Some(("every", step)) => (LineKind::Every, step),
-            Some(_) => panic!("no such line: {word}"),
-            None => match word.strip_suffix('%') {
-                Some(percent) => (LineKind::UsagePercentage, percent),
-                None => (LineKind::UsageValue, word),
-            },
-        };
-        let value = quantity(value);
+        let (kind, value, group) = line_of(word);
         let is_same = |it: &&Line| (it.kind, it.value, &it.group) == (kind, value, &group);
         let kept = known.and_then(|it| it.lines.iter().find(is_same));
         let id = kept.map_or_else(|| LineId::from_parts(0, self.mint()), |it| it.id);
@@ -637,164 +599,4 @@ impl Ledger {
         self.state.apply_usage(row, event, &mut self.archive, &mut effects);
         effects
     }
-
-    /// `usage/limit` of each metered entitlement, named where there are several.
-    fn values(&self, customer: &str) -> String {
-        let id = self.customers[customer];
-        let own = self.entitlements.iter().filter(|((owner, _), _)| owner == customer);
-        let values: Vec<(&str, String)> = own
-            .filter_map(|((_, feature), entitlement)| {
-                let value = self.state.value(id, *entitlement, self.clock)?;
-                let limit = value.limit.or(value.soft_limit);
-                let limit = limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
-                Some((feature.as_str(), format!("{}/{limit}", value.usage)))
-            })
-            .collect();
-        match values.as_slice() {
-            [] => "no value".to_owned(),
-            [(_, value)] => value.clone(),
-            several => {
-                let named = several.iter().map(|(feature, value)| format!("{feature} {value}"));
-                named.collect::<Vec<_>>().join(", ")
-            }
-        }
-    }
-
-    /// `reset 90/100 to 0/100 skipped 2 (period)`.
-    fn show_reset(&self, reset: &Reset) -> String {
-        let value = |it: &EntitlementValue| {
-            let limit = it.limit.or(it.soft_limit);
-            let limit = limit.map_or_else(|| "unlimited".to_owned(), |it| it.to_string());
-            format!("{}/{limit}", it.usage)
-        };
-        let mut text = String::new();
-        if self.customers.len() > 1 {
-            let name = self.customers.iter().find(|(_, id)| **id == reset.customer).unwrap().0;
-            write!(text, "{name} ").unwrap();
-        }
-        write!(text, "reset {} to {}", value(&reset.closed), value(&reset.opened)).unwrap();
-        if reset.skipped > 0 {
-            write!(text, " skipped {}", reset.skipped).unwrap();
-        }
-        write!(text, " ({})", reset.cause.name()).unwrap();
-        text
-    }
-
-    /// `warn:80% crossed (usage)`, with the customer and feature where there are several.
-    fn show(&self, effect: &Effect) -> Option<String> {
-        let crossing = match effect {
-            Effect::Uncounted { reason, .. } => {
-                return Some(format!("uncounted {}", reason.code()));
-            }
-            Effect::Reset(reset) => return self.shows_resets.then(|| self.show_reset(reset)),
-            Effect::Crossing(crossing) => crossing,
-        };
-        let mut text = String::new();
-        if self.customers.len() > 1 {
-            let name = self.customers.iter().find(|(_, id)| **id == crossing.customer).unwrap().0;
-            write!(text, "{name} ").unwrap();
-        }
-        if self.features.len() > 1 {
-            let name = self.features.iter().find(|(_, id)| **id == crossing.feature).unwrap().0;
-            write!(text, "{name} ").unwrap();
-        }
-        let Line { kind, value, .. } = crossing.line;
-        let mut line = match kind {
-            LineKind::UsagePercentage => format!("{value}%"),
-            LineKind::UsageValue => value.to_string(),
-            LineKind::BalanceValue => format!("left:{value}"),
-            LineKind::BalancePercentage => format!("left:{value}%"),
-            LineKind::Every => format!("every:{value}"),
-            LineKind::Limit => format!("limit:{value}"),
-            LineKind::SoftLimit => format!("soft:{value}"),
-            LineKind::TierLimit => format!("tier:{value}"),
-        };
-        let identity = &crossing.identity;
-        if let Some(step) = identity.step {
-            write!(line, "#{step}").unwrap();
-        }
-        if kind == LineKind::Every {
-            write!(line, "x{}", crossing.count).unwrap();
-        }
-        if let Some(group) = &identity.group {
-            write!(line, "@{group}").unwrap();
-        }
-        if crossing.late {
-            line.push_str(" late");
-        }
-        let (rule, edge) = (&self.rule_names[&crossing.rule.id], crossing.identity.edge.name());
-        write!(text, "{rule}:{line} {edge} ({})", crossing.cause.name()).unwrap();
-        if let Some(suppression) = crossing.suppression {
-            write!(text, " unsent: {}", suppression.code()).unwrap();
-        }
-        Some(text)
-    }
-}
-
-/// What an event holds, by name.
-struct Data<'a>(BTreeMap<&'a str, &'a str>);
-
-impl EventData for Data<'_> {
-    fn find(&mut self, path: &ValuePath) -> FoundValue<'_> {
-        let name = path.members().join(".");
-        self.0.get(name.as_str()).map_or(FoundValue::Missing, |it| FoundValue::Text(it))
-    }
-}
-
-fn aggregation_of(text: &str) -> Aggregation {
-    let value = "$.value".parse().unwrap();
-    let bucket = |name: &str| Bucket::ALL.into_iter().find(|it| it.name() == name).unwrap();
-    match text.split_once(['/', '*']) {
-        Some(("sum", factor)) if text.contains('*') => {
-            Aggregation::SumWithMultiplier { value, multiplier: quantity(factor) }
-        }
-        Some(("sum", length)) => Aggregation::BucketedSum { value, bucket: bucket(length) },
-        Some(("max", length)) => Aggregation::BucketedMax { value, bucket: bucket(length) },
-        Some(_) => panic!("no such aggregation: {text}"),
-        None => match text {
-            "count" => Aggregation::Count,
-            "sum" => Aggregation::Sum { value },
-            "max" => Aggregation::Max { value },
-            "latest" => Aggregation::Latest { value },
-            "unique" => Aggregation::UniqueCount { value },
-            _ => panic!("no such aggregation: {text}"),
-        },
-    }
-}
-
-fn interval_of(text: &str) -> Interval {
-    match text {
-        "hour" => Interval::Hour,
-        "day" => Interval::Day,
-        "week" => Interval::Week,
-        "month" => Interval::Month,
-        "quarter" => Interval::Quarter,
-        "half-year" => Interval::HalfYear,
-        "year" => Interval::Year,
-        "never" => Interval::Never,
-        "billing" => Interval::BillingCycle,
-        other => panic!("no such interval: {other}"),
-    }
-}
-
-fn limits_of(text: &str) -> (Limits, Vec<Quantity>) {
-    let (text, tiers) = text.split_once("tiers:").map_or((text, ""), |it| it);
-    let tiers = tiers.split(',').filter(|it| !it.is_empty()).map(quantity).collect();
-    let limit = |it: &str| (!matches!(it, "-" | "unlimited" | "")).then(|| quantity(it));
-    let (hard, soft) = text.split_once('/').unwrap_or((text, "-"));
-    (Limits { hard: limit(hard), soft: limit(soft) }, tiers)
-}
-
-fn quantity(text: &str) -> Quantity {
-    text.parse().unwrap()
-}
-
-/// `2026-03-01`, `2026-03-01 10:00` or `2026-03-01 10:00:30`.
-fn time(text: &str) -> Timestamp {
-    let text = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        16 => format!("{}:00Z", text.replace(' ', "T")),
-        _ => format!("{}Z", text.replace(' ', "T")),
-    };
-    text.parse().unwrap()
 }

@@ -138,11 +138,10 @@ impl Model {
             Row::Command(Command::Slice { environment, stamped_at, from, to }) => {
                 let slots = *from as usize..(*to as usize).min(self.order.len());
                 for customer in self.order.get(slots).unwrap_or_default().to_vec() {
-                    if self
-                        .customers
-                        .get(&customer)
-                        .is_some_and(|it| it.environment == *environment)
-                    {
+                    let is_behind = |it: &Person| {
+                        it.environment == *environment && it.seen_changes != self.changes
+                    };
+                    if self.customers.get(&customer).is_some_and(is_behind) {
                         self.catch_up(customer, *stamped_at, &mut fired);
                     }
                 }
