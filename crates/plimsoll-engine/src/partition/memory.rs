@@ -21,6 +21,7 @@ use plimsoll_store::{Statement, log::LogRow};
 use super::{
     UsageOutcome, UsageRequest,
     dedupe::Dedupe,
+    uncounted_row,
     usage_row::{self, CODEC_LZ4, CODEC_PLAIN, IncomingEvent, RowWriter, UsageRow},
 };
 use crate::{
@@ -298,6 +299,7 @@ impl Memory {
                 requests.get(*request).map(|it| (*index, incoming.raw(it.body.as_str())))
             })
             .collect();
+        work.statements.extend(uncounted_row::statements(&row.effects, self.partition, stamp));
         collect(row.effects, stamp.position, &raws, work);
     }
 
