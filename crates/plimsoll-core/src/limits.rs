@@ -70,6 +70,8 @@ pub const PAGE: usize = 1_000;
 pub const SCAN_ROWS: usize = 20_000;
 /// Bytes of rows of the log, as stored, that one request reads before it does so.
 pub const SCAN_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of events on one page of a list, unless the first has more.
+pub const EVENTS_PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Rows of the log that one read of a scan brings.
 pub const SCAN_PAGE_ROWS: usize = 256;
 /// Bytes of rows of the log, as stored, that one read of a scan brings, unless one row has more.

@@ -10,6 +10,7 @@ use std::{cmp::Ordering, sync::Arc};
 use futures_util::future::try_join_all;
 use plimsoll_core::{
     ids::{CustomerId, EnvironmentId},
+    limits,
     time::Timestamp,
 };
 use plimsoll_store::{
@@ -59,12 +60,14 @@ pub struct ListedEvent {
 }
 
 /// A part of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventPage {
     /// The events, the newest first.
     pub events: Vec<ListedEvent>,
     /// What the next page comes after; nothing if this is the last.
     pub last: Option<EventPlace>,
+    /// Bytes of the events.
+    bytes: usize,
 }
 
 impl EventReader {
@@ -76,7 +79,8 @@ impl EventReader {
     /// The newest events after a place, at most `limit`.
     ///
     /// When the budget is spent the page ends, and may be short or empty although more follow; but
-    /// every call gets on by one row of the log at least.
+    /// every call gets on by one row of the log at least. A page also ends at
+    /// [`limits::EVENTS_PAGE_BYTES`].
     pub async fn list(
         &self,
         environment: EnvironmentId,
@@ -87,7 +91,7 @@ impl EventReader {
     ) -> Result<EventPage, ScanError> {
         let mut scans = self.scans(environment, filter, after);
         let mut fronts = try_join_all(scans.iter_mut().map(|(_, scan)| scan.peek())).await?;
-        let mut page = EventPage { events: Vec::new(), last: None };
+        let mut page = EventPage::default();
         while let Some(next) = newest(&scans, &fronts) {
             let (Some((partition, scan)), Some(front)) =
                 (scans.get_mut(next), fronts.get_mut(next))
@@ -181,7 +185,9 @@ impl EventPage {
             if after.is_some_and(|after| place >= after) {
                 continue;
             }
-            if self.events.len() == limit {
+            self.bytes += event.raw.len();
+            let is_large = self.bytes > limits::EVENTS_PAGE_BYTES && !self.events.is_empty();
+            if self.events.len() == limit || is_large {
                 self.last = self.events.last().map(|it| it.place);
                 return true;
             }

@@ -26,7 +26,7 @@ async fn fill(world: &World) -> u32 {
         let pair: Vec<Value> =
             ["a", "b"].map(|it| event(&format!("{it}{row}"), "acme", &tokens)).into();
         assert_eq!(world.send(&pair).await.unwrap().accepted, 2);
-        world.clock.advance(Duration::from_secs(3600));
+        world.clock.advance(Duration::from_hours(1));
     }
     let store: Arc<dyn Store> = world.store.clone();
     let (acme, reader) = (of_acme(world).await, EventReader::new(store, 2));
@@ -153,6 +153,26 @@ async fn a_page_ends_with_its_budget_and_the_next_goes_on() {
         let first = reader.list(environment, &filter, None, 10, budget).await.unwrap();
         assert!(first.events.is_empty() && first.last.is_some(), "short, and more may follow");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_large_events_is_short() {
+    let world = World::start().await;
+    world.small_company(None).await;
+    let large = |id: usize| {
+        let mut event = event(&id.to_string(), "acme", &json!(1));
+        event["note"] = json!("x".repeat(limits::EVENT_BYTES - 1024));
+        event
+    };
+    let fit = limits::EVENTS_PAGE_BYTES / large(100).to_string().len();
+    let events: Vec<Value> = (100..100 + 2 * fit).map(large).collect();
+    assert_eq!(world.send(&events).await.unwrap().accepted, 2 * fit as u64);
+    let reader = EventReader::new(world.store.clone(), 2);
+    let (environment, all) = (world.context().environment(), EventFilter::default());
+    let first = reader.list(environment, &all, None, 1000, ENOUGH).await.unwrap();
+    assert_eq!(first.events.len(), fit);
+    let second = reader.list(environment, &all, first.last, 1000, ENOUGH).await.unwrap();
+    assert_eq!((second.events.len(), second.last), (fit, None));
 }
 
 #[tokio::test]
