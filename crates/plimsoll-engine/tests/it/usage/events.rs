@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use super::world::{START_MS, World, event};
 
+/// More pages than any list here has.
+const MOST_PAGES: usize = 500;
+
 /// So many that they are on both partitions, but for one history in a thousand.
 const SUBJECTS: [&str; 11] = [
     "acme",
@@ -88,7 +91,7 @@ async fn page(world: &World, context: &Context, query: &EventQuery) -> Page<Valu
 async fn list(world: &World, query: EventQuery) -> Vec<Value> {
     let context = world.context();
     let (mut query, mut items) = (query, Vec::new());
-    loop {
+    for _ in 0..MOST_PAGES {
         let page = page(world, &context, &query).await;
         assert!(page.items.len() <= query.limit.unwrap_or(limits::PAGE_DEFAULT));
         items.extend(page.items);
@@ -97,6 +100,7 @@ async fn list(world: &World, query: EventQuery) -> Vec<Value> {
             None => return items,
         }
     }
+    panic!("the list does not end");
 }
 
 fn ids(items: &[Value]) -> Vec<&str> {
@@ -178,7 +182,8 @@ async fn pages_go_on_where_they_ended_while_events_arrive() {
         let mut query = EventQuery { limit: Some(7), counted, ..EventQuery::default() };
         let mut found = Vec::new();
         let before = list(&world, query.clone()).await;
-        loop {
+        for pages in 0.. {
+            assert!(pages < MOST_PAGES, "the list does not end");
             let page = page(&world, &world.context(), &query).await;
             found.extend(page.items);
             for subject in ["acme", "globex", "initech"] {
