@@ -87,6 +87,20 @@ pub const PAGE_DEFAULT: usize = 50;
 /// Items of a list page at the most.
 pub const PAGE: usize = 1_000;
 
+/// Rows of the log that one request looks at before it answers with what it has found.
+pub const SCAN_ROWS: usize = 20_000;
+/// Bytes of rows of the log, as stored, that one request reads before it does so.
+pub const SCAN_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of events on one page of a list, unless the first has more.
+pub const EVENTS_PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Rows of the log that one read of a scan brings.
+pub const SCAN_PAGE_ROWS: usize = 256;
+/// Bytes of rows of the log, as stored, that one read of a scan brings, unless one row has more.
+pub const SCAN_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// How much later than its dedupe window allows an event may be stamped: it was judged before it
+/// waited, and the machine's clock may have been set back. Reads by time look so much further.
+pub const STAMP_LAG_MS: i64 = 2 * 24 * 60 * 60 * 1000;
+
 /// Bytes of a webhook URL.
 pub const URL_BYTES: usize = 2_048;
 /// Secrets of a channel that sign at the same time, old ones included.

@@ -46,7 +46,8 @@ mod memory;
 mod notice;
 mod owner;
 mod recovery;
-mod usage_row;
+pub(crate) mod uncounted_row;
+pub(crate) mod usage_row;
 
 pub use usage_row::IncomingEvent;
 
@@ -211,9 +212,7 @@ impl Partitions {
 
     /// The partition that owns a customer.
     pub fn of(&self, customer: CustomerId) -> usize {
-        let bits = customer.bits();
-        let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 32) as usize % self.shared.owners.len()
+        partition_of(customer, self.shared.owners.len())
     }
 
     /// Hands usage to one partition; `Ok` means that what was accepted is durable.
@@ -338,6 +337,13 @@ impl PartitionPort for Partitions {
         let now = self.shared.deps.clock.now();
         Ok(last.is_some_and(|it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS))
     }
+}
+
+/// Which of `count` partitions owns a customer. Stored: a store's customers never move.
+pub(crate) fn partition_of(customer: CustomerId, count: usize) -> usize {
+    let bits = customer.bits();
+    let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize % count
 }
 
 fn change_error(error: CommitError) -> ChangeError {

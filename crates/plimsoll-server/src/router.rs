@@ -43,6 +43,7 @@ fn read() -> OpenApiRouter<App> {
         .routes(routes!(rules::get_rule))
         .routes(routes!(notifications::list_notifications))
         .routes(routes!(notifications::get_notification))
+        .routes(routes!(events::list_events))
         .routes(routes!(api_keys::list_api_keys))
         .routes(routes!(api_keys::get_api_key))
         .routes(routes!(environments::get_environment))

@@ -25,6 +25,7 @@ pub mod postgres;
 pub mod resource;
 pub mod sqlite;
 pub mod subject;
+pub mod uncounted;
 
 mod migrate;
 mod multirow;

@@ -3,7 +3,7 @@
 //! Inserting a row at a position that exists is refused as [`Refusal::Unique`] under the name
 //! [`APPEND`]: that is the fence. Whoever sees it has lost the partition.
 //!
-//! Not here: what a payload says (the core's codec and the engine).
+//! Not here: what a payload says (the core's codec and the engine), reading by time (`stretch`).
 //!
 //! [`Refusal::Unique`]: crate::store::Refusal::Unique
 
@@ -16,6 +16,8 @@ use crate::{
     statement::Statement,
     store::{ReadError, Store},
 };
+
+pub mod stretch;
 
 /// The name of the statements that append.
 pub const APPEND: &str = "log.append";

@@ -64,14 +64,17 @@ pub(crate) fn with<const N: usize>(
 /// Writes `($first, $first+1, …)` with a placeholder for each of `ids`, padded to a power of two
 /// by repeating the last one. Returns the text and the parameters.
 pub(crate) fn members(first: usize, ids: &[String]) -> (String, Vec<Value>) {
-    let Some(last) = ids.last() else { return ("(NULL)".to_owned(), Vec::new()) };
-    let padded = ids.len().next_power_of_two();
-    let mut sql = String::with_capacity(padded * 7);
-    let mut params = Vec::with_capacity(padded);
-    for index in 0..padded {
+    members_of(first, ids.iter().map(|it| Value::from(it.as_str())).collect())
+}
+
+/// As [`members`], for values of any one type.
+pub(crate) fn members_of(first: usize, mut params: Vec<Value>) -> (String, Vec<Value>) {
+    let Some(last) = params.last().cloned() else { return ("(NULL)".to_owned(), Vec::new()) };
+    params.resize(params.len().next_power_of_two(), last);
+    let mut sql = String::with_capacity(params.len() * 7);
+    for index in 0..params.len() {
         sql.push(if index == 0 { '(' } else { ',' });
         write_placeholder(&mut sql, first + index);
-        params.push(Value::from(ids.get(index).unwrap_or(last).as_str()));
     }
     sql.push(')');
     (sql, params)

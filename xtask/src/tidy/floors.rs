@@ -47,8 +47,9 @@ const DELIVERY: &str = "crates/plimsoll-engine/src/delivery/";
 const INGEST: &str = "crates/plimsoll-engine/src/ingest/";
 const OPS: &str = "crates/plimsoll-engine/src/ops/";
 const PARTITION: &str = "crates/plimsoll-engine/src/partition/";
+const READS: &str = "crates/plimsoll-engine/src/reads/";
 
-const BANS: [Ban; 23] = [
+const BANS: [Ban; 24] = [
     ban(CORE, "async fn", "the core decides; the engine waits"),
     ban(CORE, "tokio::", "the core decides; the engine waits"),
     ban(CORE, "std::collections::HashMap", "BTreeMap has an order"),
@@ -68,6 +69,7 @@ const BANS: [Ban; 23] = [
     ban(OPS, "crate::ingest", "they meet in ops::port::PartitionPort"),
     ban(OPS, "crate::partition", "they meet in ops::port::PartitionPort"),
     ban(PARTITION, "crate::catalogue", "what a partition depends on is on its log"),
+    ban(READS, "crate::ops", "operations call reads, which know no caller"),
     Ban {
         folder: PARTITION,
         text: "crate::ops",

@@ -26,6 +26,7 @@ use super::{
     UsageOutcome, UsageRequest,
     archive::TurnArchive,
     dedupe::Dedupe,
+    uncounted_row,
     usage_row::{self, CODEC_LZ4, CODEC_PLAIN, IncomingEvent, RowWriter, UsageRow},
 };
 use crate::{
@@ -358,6 +359,7 @@ impl Memory {
                 requests.get(*request).map(|it| (*index, incoming.raw(it.body.as_str())))
             })
             .collect();
+        work.statements.extend(uncounted_row::statements(&row.effects, self.partition, stamp));
         collect(row.effects, stamp.position, &raws, work);
     }
 

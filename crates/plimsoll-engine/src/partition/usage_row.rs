@@ -168,20 +168,76 @@ impl StoredEvent {
 
 /// Reads the payload of a usage row.
 pub(super) fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
-    let bytes = lz4_flex::decompress_size_prepended(payload)
-        .map_err(|_| Corrupt { expected: "an LZ4 block" })?;
-    let mut reader = Reader::new(&bytes);
-    let environment = EnvironmentId::from_bits(reader.bits()?);
-    let stamped_at = reader.time()?;
-    let events = reader.list(|reader| {
-        Ok(StoredEvent {
-            customer: CustomerId::from_bits(reader.bits()?),
-            time: stamped_at.plus_ms(-reader.signed()?),
-            raw: reader.text()?.to_owned(),
-        })
-    })?;
-    reader.finish()?;
+    let bytes = unpack(payload)?;
+    let reader = RowReader::new(&bytes)?;
+    let (environment, stamped_at) = (reader.environment, reader.stamped_at);
+    let stored = |it: EventRef<'_>| StoredEvent {
+        customer: it.customer,
+        time: it.time,
+        raw: it.raw.to_owned(),
+    };
+    let events = reader.map(|it| it.map(stored)).collect::<Result<_, _>>()?;
     Ok(UsageRow { environment, stamped_at, events })
+}
+
+/// The bytes of a usage row, for [`RowReader`].
+pub(crate) fn unpack(payload: &[u8]) -> Result<Vec<u8>, Corrupt> {
+    lz4_flex::decompress_size_prepended(payload).map_err(|_| Corrupt { expected: "an LZ4 block" })
+}
+
+/// Reads the events of a row one by one, in order, without copying them.
+#[derive(Debug)]
+pub(crate) struct RowReader<'a> {
+    pub(crate) environment: EnvironmentId,
+    pub(crate) stamped_at: Timestamp,
+    left: u64,
+    rest: Reader<'a>,
+}
+
+/// One event of a row, where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventRef<'a> {
+    pub(crate) customer: CustomerId,
+    pub(crate) time: Timestamp,
+    pub(crate) raw: &'a str,
+}
+
+impl<'a> RowReader<'a> {
+    /// At the first event of what [`unpack`] gave.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
+        let mut rest = Reader::new(bytes);
+        Ok(Self {
+            environment: EnvironmentId::from_bits(rest.bits()?),
+            stamped_at: rest.time()?,
+            left: rest.number()?,
+            rest,
+        })
+    }
+
+    fn event(&mut self) -> Result<EventRef<'a>, Corrupt> {
+        let event = EventRef {
+            customer: CustomerId::from_bits(self.rest.bits()?),
+            time: self.stamped_at.plus_ms(-self.rest.signed()?),
+            raw: self.rest.text()?,
+        };
+        if self.left == 0 {
+            self.rest.finish()?;
+        }
+        Ok(event)
+    }
+}
+
+impl<'a> Iterator for RowReader<'a> {
+    type Item = Result<EventRef<'a>, Corrupt>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let event = self.event();
+        if event.is_err() {
+            self.left = 0;
+        }
+        Some(event)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Usage through the whole engine: what is answered, what is counted, what fires, what survives.
 
 mod answers;
+mod events;
 mod faults;
 mod laws;
 mod lines;
+mod scans;
 mod world;

@@ -1,7 +1,8 @@
-//! `POST /v1/events`: usage, as CloudEvents 1.0 in structured, batch or binary mode.
+//! `/v1/events`: usage, sent as CloudEvents 1.0 in structured, batch or binary mode, and listed as
+//! it was accepted.
 //!
-//! The answer comes when what it says is durable. Sending the same ids again is always safe, which
-//! is why this route takes no idempotency key.
+//! The answer to usage comes when what it says is durable. Sending the same ids again is always
+//! safe, which is why this route takes no idempotency key.
 
 use axum::{
     extract::{Request, State},
@@ -12,14 +13,19 @@ use bytes::Bytes;
 use plimsoll_core::limits;
 use plimsoll_engine::{
     ingest::{self, IngestError, Mode},
-    ops::problem::{Problem, ProblemCode},
+    ops::{
+        event::{AcceptedEvent, EventQuery},
+        page::Page,
+        problem::{Problem, ProblemCode},
+    },
 };
 use serde::Serialize;
 
 use crate::{
-    auth::Caller,
+    auth::{Caller, Reading},
     binary_mode, body,
     json::{self, Json},
+    parameters::Query,
     problem::{self, Answer, Ending, ProblemDocument},
     state::App,
 };
@@ -55,6 +61,23 @@ pub(crate) async fn ingest_events(
     let (mode, text) = understand(&parts.headers, held.bytes.clone())?;
     let outcome = app.ingest.accept(caller.environment, text, mode).await;
     Ok(respond(outcome.map_err(|error| problem(&error))?))
+}
+
+/// List events as they were accepted, newest first.
+///
+/// What one request reads is bounded: a page may be short, or empty, and still have a
+/// `next_cursor`. The list ends where that is null.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events",
+    params(EventQuery),
+    responses((status = 200, description = "One page.", body = Page<AcceptedEvent>))
+)]
+pub(crate) async fn list_events(
+    State(app): State<App>,
+    Reading(context): Reading,
+    Query(request): Query<EventQuery>,
+) -> Answer<Json<Page<AcceptedEvent>>> {
+    Ok(Json(app.ops.list_events(&context, &request).await?))
 }
 
 /// In which mode the request is, and the JSON that it stands for.

@@ -10,7 +10,7 @@ use crate::{client::Client, company, product::Product};
 fn opened_by(method: &Method, path: &str) -> Option<&'static [&'static str]> {
     match (method, path) {
         (_, "/healthz" | "/readyz" | "/metrics" | "/openapi.json") => None,
-        (_, "/v1/events") => Some(&["ingest"]),
+        (&Method::POST, "/v1/events") => Some(&["ingest"]),
         (_, "/v1/customers/{customer}/entitlements/{feature}/value") => Some(&["read", "check"]),
         (&Method::GET, _) => Some(&["read"]),
         _ => Some(&[]),

@@ -38,7 +38,7 @@ async fn a_wrong_page_is_refused_by_name() {
         ("cursor=%00", "invalid_parameter", "cursor"),
         ("page=2", "invalid_parameter", "page"),
     ];
-    for list in ["meters", "customers", "audit", "notifications", "api-keys"] {
+    for list in ["meters", "customers", "audit", "notifications", "api-keys", "events"] {
         for (query, code, field) in cases {
             let answer = client.get(&format!("/v1/{list}?{query}")).await;
             let got = (answer.status, answer.code(), answer.field());

@@ -24,6 +24,7 @@ pub(crate) const TABLES: &[Table] = &[
     table("meta", 1, &["key", "value"]),
     table("log", 2, &["partition", "position", "stamped_at", "core_version", "kind", "codec",
         "payload"]),
+    table("uncounted", 2, &["partition", "position", "environment", "stamped_at", "payload"]),
     table("checkpoint", 2, &["partition", "slice", "position", "core_version", "payload"]),
     table("control_head", 1, &["id", "seq"]),
     table("control", 1, &["seq", "at", "command"]),

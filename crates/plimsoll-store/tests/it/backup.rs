@@ -17,12 +17,13 @@ use plimsoll_store::{
     idempotency::{self, IdempotencyRow},
     log, meta, notification, resource,
     subject::{self, SubjectRow},
+    uncounted,
 };
 
 use crate::{
     sample::{
         at, audit_row, commit, customer, delivery, environment, log_row, notification, resource,
-        result,
+        result, uncounted_row,
     },
     world::World,
 };
@@ -31,6 +32,7 @@ use crate::{
 async fn fill_every_table(store: &dyn Store) {
     let mut statements = vec![meta::insert(meta::STORE_ID, "sto"), meta::insert("é", "ü")];
     statements.extend(log::append((1..=40).map(|it| log_row(1, it, vec![0; 50_000])).collect()));
+    statements.extend(uncounted::insert(vec![uncounted_row(1, 7, 70)]));
     statements.extend(control::append(at(1), Bytes::from_static(b"\0")));
     statements.extend(checkpoint::put(vec![checkpoint_at(7)]));
     statements.extend(dedupe::put(vec![DedupeRow {
@@ -84,7 +86,7 @@ pub(crate) async fn every_table_is_restored(world: &World) {
     for target in [Some(world.another().await), world.other_backend().await].into_iter().flatten() {
         let restored = target.open().await;
         let summary = backup::restore(&*restored, &file).await.unwrap();
-        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
+        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 1 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
         // The order of rows and the cut of pages are those of the primary key, so a backup of what
         // was restored is the same file.
         let again = write_backup(&*restored, &target, "second").await;

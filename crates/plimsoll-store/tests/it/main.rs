@@ -16,6 +16,7 @@ mod on_sqlite;
 mod primitive;
 mod sample;
 mod tables;
+mod usage;
 mod world;
 
 /// Makes a test of each backend out of each behaviour.
@@ -50,6 +51,8 @@ contract! {
     primitive::a_closed_store_answers_unavailable,
     tables::meta_is_said_once_or_replaced,
     tables::the_log_is_fenced_and_read_in_pages,
+    usage::usage_is_read_by_stamp_from_either_end,
+    usage::uncounted_events_are_found_beside_their_log_rows,
     tables::checkpoints_replace_slices,
     tables::control_changes_are_read_in_order,
     tables::an_append_behind_the_control_head_is_refused,

@@ -16,6 +16,7 @@ use plimsoll_store::{
     log::LogRow,
     notification::NotificationRow,
     resource::ResourceRow,
+    uncounted::UncountedRow,
 };
 
 pub(crate) fn environment(n: u128) -> EnvironmentId {
@@ -64,6 +65,17 @@ pub(crate) fn log_row(partition: u32, position: i64, payload: impl Into<Bytes>) 
         kind: 2,
         codec: 3,
         payload: payload.into(),
+    }
+}
+
+/// What is uncounted in the log row at this position, stamped at `ms`.
+pub(crate) fn uncounted_row(partition: u32, position: i64, ms: i64) -> UncountedRow {
+    UncountedRow {
+        partition,
+        position,
+        environment: environment(1),
+        stamped_at: at(ms),
+        payload: Bytes::from(vec![position as u8; 3]),
     }
 }
 

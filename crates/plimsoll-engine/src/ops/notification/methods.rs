@@ -103,7 +103,11 @@ impl Ops {
     }
 
     /// By id even a deleted customer can be asked for.
-    async fn filter_customer(&self, context: &Context, name: &str) -> Result<CustomerId, Problem> {
+    pub(in crate::ops) async fn filter_customer(
+        &self,
+        context: &Context,
+        name: &str,
+    ) -> Result<CustomerId, Problem> {
         if looks_like_id(name) {
             return name.parse().map_err(|error| parameter("customer", format!("{error}")));
         }

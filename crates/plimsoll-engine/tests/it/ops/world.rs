@@ -14,6 +14,7 @@ use plimsoll_engine::{
         problem::{Problem, ProblemCode},
         request::parse_request,
     },
+    reads::EventReader,
     vault::{MASTER_KEY_BYTES, Vault},
 };
 use plimsoll_store::{SqliteStore, Store};
@@ -75,6 +76,7 @@ pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened
     let parts = OpsParts {
         catalogue,
         partitions: Arc::clone(&partitions) as _,
+        events: EventReader::new(Arc::clone(&deps.store), 1),
         redelivery: Arc::clone(&offered) as _,
         channels: channels.clone(),
         vault,
@@ -440,6 +442,7 @@ pub(super) async fn beside(world: &World) -> User {
     let parts = OpsParts {
         catalogue,
         partitions: Arc::new(Partitions::new(Arc::clone(&world.deps.store))),
+        events: EventReader::new(Arc::clone(&world.deps.store), 1),
         redelivery: Arc::clone(&world.offered) as _,
         channels: ChannelRegistry::new(),
         vault: Arc::new(Vault::new(&[7; MASTER_KEY_BYTES], Arc::new(SystemRandom))),

@@ -61,6 +61,8 @@ pub(super) struct World {
     pub(super) clock: Arc<StandingClock>,
     pub(super) engine: Engine,
     token: String,
+    /// The key of the other environment.
+    pub(super) sandbox: String,
     sequence: u64,
     _directory: TempDir,
 }
@@ -76,8 +78,8 @@ impl World {
         });
         let engine = engine(&store, &clock).await;
         let keys = engine.ops.bootstrap(None).await.unwrap().unwrap();
-        let token = keys.live.token;
-        Self { store, clock, engine, token, sequence: 0, _directory: directory }
+        let (token, sandbox) = (keys.live.token, keys.sandbox.token);
+        Self { store, clock, engine, token, sandbox, sequence: 0, _directory: directory }
     }
 
     /// As if the process had been killed and started again: nothing is said to the old engine.

@@ -1,0 +1,16 @@
+//! Reads of what was accepted: the usage on the log, decoded, in either direction.
+//!
+//! The store is read, no partition is asked: what is not committed is not there.
+//!
+//! Not here: values and lines (the partitions' memory), who may read (`ops`).
+
+mod events;
+mod filter;
+mod log_scan;
+
+pub use self::{
+    events::{EventPage, EventPlace, EventReader, ListedEvent},
+    filter::EventFilter,
+    log_scan::{LogScan, ScanBudget, ScanError, ScanRequest, ScannedEvent, ScannedRow},
+};
+pub use crate::partition::uncounted_row::Uncounted;
