@@ -28,11 +28,14 @@ pub(crate) struct Migration {
 }
 
 /// Every migration, in order. A released one is never edited.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001_begin",
-    sql: include_str!("../migrations/0001_begin.sql"),
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "0001_begin", sql: include_str!("../migrations/0001_begin.sql") },
+    Migration {
+        version: 2,
+        name: "0002_dedupe",
+        sql: include_str!("../migrations/0002_dedupe.sql"),
+    },
+];
 
 /// Makes the table that records what was applied.
 pub(crate) const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migration (\
