@@ -76,6 +76,9 @@ pub struct Piece {
 }
 
 /// The texts about one kind of piece.
+///
+/// SQLite takes the tables of a `CROSS JOIN` in the order in which they stand: the few places first,
+/// then one look into the index for each.
 struct Texts {
     put: (&'static str, &'static str),
     find: (&'static str, &'static str),
@@ -87,8 +90,8 @@ const BLOCK: Texts = Texts {
     put: ("dedupe.put_blocks", "INSERT INTO dedupe_block (partition, segment, block, identities)"),
     find: (
         "dedupe.find_blocks",
-        "SELECT t.segment, t.block, t.identities FROM v JOIN dedupe_block t \
-         ON t.partition = v.partition AND t.segment = v.segment AND t.block = v.place",
+        "SELECT t.segment, t.block, t.identities FROM v CROSS JOIN dedupe_block t \
+         WHERE t.partition = v.partition AND t.segment = v.segment AND t.block = v.place",
     ),
     range: (
         "dedupe.read_blocks",
@@ -106,8 +109,8 @@ const FILTER: Texts = Texts {
     put: ("dedupe.put_filters", "INSERT INTO dedupe_filter (partition, segment, shard, cells)"),
     find: (
         "dedupe.find_filters",
-        "SELECT t.segment, t.shard, t.cells FROM v JOIN dedupe_filter t \
-         ON t.partition = v.partition AND t.segment = v.segment AND t.shard = v.place",
+        "SELECT t.segment, t.shard, t.cells FROM v CROSS JOIN dedupe_filter t \
+         WHERE t.partition = v.partition AND t.segment = v.segment AND t.shard = v.place",
     ),
     range: (
         "dedupe.read_filters",

@@ -7,8 +7,8 @@
 //! believed: the block that it means is read, once a turn for all events together (`lookup`), and
 //! only then are events inserted, without waiting.
 //!
-//! Memory is kept within a bound: older filters become narrow first, then stay in the store. What
-//! is not sealed yet can be rebuilt from the log.
+//! Memory is kept within a bound: older filters become smaller first, then stay in the store.
+//! What is not sealed yet can be rebuilt from the log.
 //!
 //! Not here: hashing identities (`ingest`), SQL (`plimsoll-store`).
 
@@ -148,11 +148,18 @@ impl Dedupe {
     /// Asks that identities up to this position be sealed soon, for a checkpoint.
     pub(super) fn want_sealed(&mut self, position: u64) {
         self.wanted = self.wanted.max(position);
+        if self.is_empty_beside_sealed() {
+            self.sealed_through = self.sealed_through.max(position);
+        }
     }
 
     /// Whether no identity up to this position depends on the log.
     pub(super) fn is_sealed_through(&self, position: u64) -> bool {
-        self.sealed_through >= position || (self.active.len() == 0 && self.sealing.is_none())
+        self.sealed_through >= position || self.is_empty_beside_sealed()
+    }
+
+    fn is_empty_beside_sealed(&self) -> bool {
+        self.active.len() == 0 && self.sealing.is_none()
     }
 
     /// Bytes that it takes in memory. What a look-up or a merge holds for a moment comes on top:

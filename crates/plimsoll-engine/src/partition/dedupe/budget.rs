@@ -48,8 +48,8 @@ impl Budget {
 }
 
 impl Dedupe {
-    /// Brings the filters back to their part of the bound: those of the oldest segments become
-    /// narrow, then are left to the store. Whether any had to be left.
+    /// Brings the filters back to their part of the bound: those of the oldest segments lose
+    /// their front, then are left to the store. Whether any had to be left.
     pub(super) fn shrink_filters(&mut self) -> bool {
         let mut excess = self.filter_bytes().saturating_sub(self.budget.filter_bytes);
         if excess == 0 {
@@ -57,7 +57,7 @@ impl Dedupe {
         }
         self.segments.sort_by_key(Segment::last_position);
         for segment in &mut self.segments {
-            excess = excess.saturating_sub(segment.narrow(excess));
+            excess = excess.saturating_sub(segment.drop_fronts(excess));
         }
         let must_leave = excess > 0;
         for segment in &mut self.segments {

@@ -1,32 +1,34 @@
-//! Xor filters over the identities of a shard: a few thousand, known when the filter is made.
+//! Filters over the identities of a shard: a few thousand, known when the filter is made.
 //!
-//! Each identity names three cells, and their xor is its fingerprint. What was put in is always
-//! found; something else is found once in 65,536 times with wide cells, once in 256 with narrow
-//! ones. Since xor works bit by bit, narrow cells are the low bytes of wide ones: a filter can be
-//! made narrower without knowing what is in it.
+//! A filter has two layers. The front is a Bloom filter that looks at one word an identity and turns
+//! away 19 strangers of 20. Who passes is compared with an xor filter behind it, whose three
+//! cells lie apart, and which turns away 255 strangers of 256. What was put in passes both. The
+//! front can be left out to save memory: the answers stay right and cost more.
 //!
 //! Not here: which shards there are, and which are kept in memory (`segment`).
 
 use bytes::Bytes;
 use plimsoll_core::codec::Corrupt;
 
-/// Bytes in front of the cells of a stored filter: its seed.
-const HEAD_BYTES: usize = 2;
+/// Bytes in front of the layers of a stored filter: its seed and the words of its front.
+const HEAD_BYTES: usize = 4;
+/// Identities that a word of the front is for: eight bits each.
+const IDENTITIES_OF_WORD: usize = 8;
 
 /// A filter, as far as it is in memory.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     seed: u16,
-    cells: Cells,
+    layers: Layers,
 }
 
 #[derive(Debug, Default)]
-enum Cells {
+enum Layers {
     /// Only in the store.
     #[default]
     Absent,
-    Narrow(Box<[u8]>),
-    Wide(Box<[u16]>),
+    Back(Box<[u8]>),
+    Both(Box<[u64]>, Box<[u8]>),
 }
 
 /// What a filter says about an identity.
@@ -43,69 +45,101 @@ pub(super) enum Verdict {
 impl Filter {
     /// What it says about an identity.
     pub(super) fn verdict(&self, identity: u128) -> Verdict {
-        let hash = mix(fold(identity), self.seed);
-        let fits = match &self.cells {
-            Cells::Absent => return Verdict::Absent,
-            Cells::Wide(cells) => match picked(cells, hash) {
-                Some([a, b, c]) => a ^ b ^ c == fingerprint(hash),
-                None => false,
-            },
-            Cells::Narrow(cells) => match picked(cells, hash) {
-                Some([a, b, c]) => a ^ b ^ c == fingerprint(hash) as u8,
-                None => false,
-            },
+        let folded = fold(identity);
+        let cells = match &self.layers {
+            Layers::Absent => return Verdict::Absent,
+            Layers::Both(front, cells) => {
+                if !front_holds(front, folded) {
+                    return Verdict::No;
+                }
+                cells
+            }
+            Layers::Back(cells) => cells,
         };
-        if fits { Verdict::Maybe } else { Verdict::No }
+        let hash = mix(folded, self.seed);
+        match picked(cells, hash) {
+            Some([a, b, c]) if a ^ b ^ c == fingerprint(hash) => Verdict::Maybe,
+            Some(_) | None => Verdict::No,
+        }
     }
 
-    /// Bytes of its cells in memory.
+    /// Bytes of its layers in memory.
     pub(super) fn bytes(&self) -> usize {
-        match &self.cells {
-            Cells::Absent => 0,
-            Cells::Narrow(cells) => cells.len(),
-            Cells::Wide(cells) => cells.len() * 2,
+        match &self.layers {
+            Layers::Absent => 0,
+            Layers::Back(cells) => cells.len(),
+            Layers::Both(front, cells) => size_of_val(&**front) + cells.len(),
         }
     }
 
-    /// Whether its cells are wide.
-    pub(super) fn is_wide(&self) -> bool {
-        matches!(self.cells, Cells::Wide(_))
+    /// Whether it has a front.
+    pub(super) fn has_front(&self) -> bool {
+        matches!(self.layers, Layers::Both(..))
     }
 
-    /// Halves what it takes in memory; it errs more often then.
-    pub(super) fn narrow(&mut self) {
-        if let Cells::Wide(cells) = &self.cells {
-            self.cells = Cells::Narrow(cells.iter().map(|it| *it as u8).collect());
-        }
+    /// Nearly halves what it takes in memory; it errs more often then, and is slower.
+    pub(super) fn drop_front(&mut self) {
+        self.layers = match std::mem::take(&mut self.layers) {
+            Layers::Both(_, cells) => Layers::Back(cells),
+            other => other,
+        };
     }
 
     /// Leaves it to the store.
-    pub(super) fn drop_cells(&mut self) {
-        self.cells = Cells::Absent;
+    pub(super) fn drop_all(&mut self) {
+        self.layers = Layers::Absent;
     }
 
-    /// As it is stored, if its cells are wide.
+    /// As it is stored, if both layers are in memory.
     pub(super) fn encode(&self) -> Option<Bytes> {
-        let Cells::Wide(cells) = &self.cells else { return None };
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + cells.len() * 2);
+        let Layers::Both(front, cells) = &self.layers else { return None };
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.bytes());
         bytes.extend_from_slice(&self.seed.to_le_bytes());
-        bytes.extend(cells.iter().flat_map(|it| it.to_le_bytes()));
+        bytes.extend_from_slice(&(front.len() as u16).to_le_bytes());
+        bytes.extend(front.iter().flat_map(|it| it.to_le_bytes()));
+        bytes.extend_from_slice(cells);
         Some(bytes.into())
     }
 
     /// Reads what [`Filter::encode`] has written.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
-        let expected = Corrupt { expected: "a filter of identities" };
-        let Some((seed, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
-            return Err(expected);
-        };
-        let (cells, torn) = rest.as_chunks::<2>();
-        if !torn.is_empty() || !cells.len().is_multiple_of(3) {
-            return Err(expected);
+        let corrupt = Corrupt { expected: "a filter of identities" };
+        let (head, layers) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(corrupt)?;
+        let [seed_low, seed_high, words_low, words_high] = *head;
+        let words = usize::from(u16::from_le_bytes([words_low, words_high]));
+        let (front, cells) = layers.split_at_checked(words * size_of::<u64>()).ok_or(corrupt)?;
+        if !cells.len().is_multiple_of(3) {
+            return Err(corrupt);
         }
-        let cells = cells.iter().map(|it| u16::from_le_bytes(*it)).collect();
-        Ok(Self { seed: u16::from_le_bytes(*seed), cells: Cells::Wide(cells) })
+        let front = front.as_chunks().0.iter().map(|it| u64::from_le_bytes(*it)).collect();
+        let seed = u16::from_le_bytes([seed_low, seed_high]);
+        Ok(Self { seed, layers: Layers::Both(front, cells.into()) })
     }
+}
+
+/// The word of an identity in a front of so many words, and its bits there.
+fn place_in_front(folded: u64, words: usize) -> (usize, u64) {
+    // Another constant than in `mix`: who passes the front by chance is a stranger to the back.
+    let hash = folded.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let hash = hash ^ hash >> 32;
+    let bit = |nth: u32| 1_u64 << (hash >> (6 * nth) & 63);
+    (((hash >> 32) as usize * words) >> 32, bit(0) | bit(1) | bit(2) | bit(3))
+}
+
+fn front_holds(front: &[u64], folded: u64) -> bool {
+    let (word, bits) = place_in_front(folded, front.len());
+    front.get(word).is_some_and(|it| it & bits == bits)
+}
+
+fn front_of(folded: &[u64]) -> Box<[u64]> {
+    let mut front = vec![0; folded.len().div_ceil(IDENTITIES_OF_WORD)];
+    for folded in folded {
+        let (word, bits) = place_in_front(*folded, front.len());
+        if let Some(word) = front.get_mut(word) {
+            *word |= bits;
+        }
+    }
+    front.into_boxed_slice()
 }
 
 /// The bits of an identity that count. The first ones choose the shard and are alike within it, so
@@ -119,8 +153,8 @@ fn mix(folded: u64, seed: u16) -> u64 {
     mixed ^ mixed >> 29
 }
 
-fn fingerprint(hash: u64) -> u16 {
-    (hash ^ hash >> 32) as u16
+fn fingerprint(hash: u64) -> u8 {
+    (hash ^ hash >> 32) as u8
 }
 
 /// The cells that a hash names, one in each third.
@@ -129,7 +163,7 @@ fn places(hash: u64, third: usize) -> [usize; 3] {
     [place(hash), third + place(hash.rotate_left(21)), 2 * third + place(hash.rotate_left(42))]
 }
 
-fn picked<T: Copy>(cells: &[T], hash: u64) -> Option<[T; 3]> {
+fn picked(cells: &[u8], hash: u64) -> Option<[u8; 3]> {
     let [a, b, c] = places(hash, cells.len() / 3);
     Some([*cells.get(a)?, *cells.get(b)?, *cells.get(c)?])
 }
@@ -146,17 +180,18 @@ pub(super) struct FilterMaker {
 }
 
 impl FilterMaker {
-    /// A wide filter over these identities.
+    /// A filter over these identities, both layers.
     pub(super) fn make(&mut self, identities: impl Iterator<Item = u128>) -> Filter {
         self.folded.clear();
         self.folded.extend(identities.map(fold));
         if self.folded.is_empty() {
-            return Filter { seed: 0, cells: Cells::Wide(Box::default()) };
+            return Filter { seed: 0, layers: Layers::Both(Box::default(), Box::default()) };
         }
         let third = (self.folded.len() * 123 / 100 + 32).div_ceil(3);
         for seed in 0..=u16::MAX {
             if self.peel(third, seed) {
-                return Filter { seed, cells: Cells::Wide(self.assign(third)) };
+                let layers = Layers::Both(front_of(&self.folded), self.assign(third));
+                return Filter { seed, layers };
             }
             // Seeds fail now and then; two that fold into one would make each of them fail.
             self.folded.sort_unstable();
@@ -199,7 +234,7 @@ impl FilterMaker {
         self.order.len() == self.folded.len()
     }
 
-    fn assign(&self, third: usize) -> Box<[u16]> {
+    fn assign(&self, third: usize) -> Box<[u8]> {
         let mut cells = vec![0; 3 * third].into_boxed_slice();
         for (hash, place) in self.order.iter().rev() {
             // The cell itself is still zero.
@@ -214,8 +249,9 @@ impl FilterMaker {
 
 #[cfg(test)]
 mod tests {
-    use siphasher::sip128::{Hasher128, SipHasher13};
     use std::hash::Hasher;
+
+    use siphasher::sip128::{Hasher128, SipHasher13};
 
     use super::*;
 
@@ -231,21 +267,21 @@ mod tests {
         for count in [0, 1, 2, 3, 10, 100, 4_096, 5_000] {
             let mut filter = maker.make((0..count).map(identity));
             let bytes = filter.bytes();
-            assert!(bytes as u64 <= count * 5 / 2 + 80, "{bytes} bytes for {count}");
+            assert!(bytes as u64 <= count * 9 / 4 + 100, "{bytes} bytes for {count}");
             let stored = Filter::decode(&filter.encode().unwrap()).unwrap();
-            for at_most in [20, 900] {
+            for at_most in [60, 600] {
                 for n in 0..count {
                     assert_eq!(filter.verdict(identity(n)), Verdict::Maybe, "{n} of {count}");
                     assert_eq!(stored.verdict(identity(n)), Verdict::Maybe, "{n} of {count}");
                 }
-                // 100,000 strangers: 1.5 are expected with wide cells, 390 with narrow ones.
+                // Of 100,000 strangers 20 are expected to pass both layers, and 390 the back.
                 let strangers = (count..count + 100_000).map(identity);
                 let errors = strangers.filter(|it| filter.verdict(*it) != Verdict::No).count();
                 assert!(errors <= at_most, "{errors} of 100,000 strangers in {count}");
-                filter.narrow();
+                filter.drop_front();
             }
-            assert_eq!((filter.bytes(), filter.is_wide()), (bytes / 2, false));
-            filter.drop_cells();
+            assert!(filter.bytes() <= bytes * 3 / 5 + 1 && !filter.has_front());
+            filter.drop_all();
             assert_eq!((filter.bytes(), filter.verdict(identity(0))), (0, Verdict::Absent));
         }
     }
@@ -261,7 +297,7 @@ mod tests {
     fn a_torn_filter_is_not_read() {
         let filter = FilterMaker::default().make((0..9).map(identity));
         let bytes = filter.encode().unwrap();
-        for length in [0, 1, bytes.len() - 1, bytes.len() - 2] {
+        for length in [0, 3, 40, bytes.len() - 1, bytes.len() - 2] {
             assert!(Filter::decode(&bytes[..length]).is_err(), "{length} bytes");
         }
     }

@@ -227,7 +227,7 @@ impl Segment {
         };
         for filter in self.shards.iter_mut().take(shards).skip(self.left) {
             self.filter_bytes -= filter.bytes();
-            filter.drop_cells();
+            filter.drop_all();
         }
         self.left = shards;
     }
@@ -267,14 +267,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Makes wide filters narrow until so many bytes are saved; what was saved.
-    pub(super) fn narrow(&mut self, bytes: usize) -> usize {
-        self.save(bytes, Filter::is_wide, Filter::narrow)
+    /// Drops fronts of filters until so many bytes are saved; what was saved.
+    pub(super) fn drop_fronts(&mut self, bytes: usize) -> usize {
+        self.save(bytes, Filter::has_front, Filter::drop_front)
     }
 
     /// Leaves filters to the store until so many bytes are saved; what was saved.
     pub(super) fn drop_filters(&mut self, bytes: usize) -> usize {
-        self.save(bytes, |it| it.bytes() > 0, Filter::drop_cells)
+        self.save(bytes, |it| it.bytes() > 0, Filter::drop_all)
     }
 
     /// Shards whose filters are only in the store.
