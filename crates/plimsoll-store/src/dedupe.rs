@@ -77,8 +77,8 @@ pub struct Piece {
 
 /// The texts about one kind of piece.
 ///
-/// SQLite takes the tables of a `CROSS JOIN` in the order in which they stand: the few places first,
-/// then one look into the index for each.
+/// SQLite takes the tables of a `CROSS JOIN` in the order in which they stand: the few places
+/// first, then one look into the index for each.
 struct Texts {
     put: (&'static str, &'static str),
     find: (&'static str, &'static str),

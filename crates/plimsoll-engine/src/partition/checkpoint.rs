@@ -1,9 +1,10 @@
 //! Writes a partition's state to the store, a slice at a time, beside its usage.
 //!
 //! A round captures the head (catalogue, clocks) first, at position *h*. Then come the slices of
-//! customers, each good for the position at which it was taken, and last, when the dedupe identities
-//! up to *h* are sealed, the head itself. Until the head is written, recovery starts from the one
-//! before: slices that are newer than the head they are read with simply skip what they already hold.
+//! customers, each good for the position at which it was taken, and last, when the dedupe
+//! identities up to *h* are sealed, the head itself. Until the head is written, recovery starts
+//! from the one before: slices that are newer than the head they are read with simply skip what
+//! they already hold.
 //!
 //! Not here: sealing identities (`dedupe`), which goes on between rounds as well.
 
