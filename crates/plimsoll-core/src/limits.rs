@@ -31,6 +31,10 @@ pub const EVENT_TIME_AHEAD_MS: i64 = 60 * 60 * 1000;
 /// How long an event id is remembered, and how old an event's `time` may be.
 pub const DEDUPE_WINDOW_MS: i64 = 32 * 24 * 60 * 60 * 1000;
 
+/// Bytes in which a process remembers the identities of events and the filters over sealed ones,
+/// all its partitions together.
+pub const DEDUPE_MEMORY: usize = 256 * 1024 * 1024;
+
 /// Events that one transaction of a partition gathers, unless a single request holds more.
 pub const COMMIT_EVENTS: usize = 32_000;
 /// Requests that wait for one partition before new ones are answered 429.

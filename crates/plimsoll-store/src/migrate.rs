@@ -33,6 +33,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration(1, "0001_begin", include_str!("../migrations/0001_begin.sql")),
     migration(2, "0002_archive", include_str!("../migrations/0002_archive.sql")),
     migration(3, "0003_uncounted", include_str!("../migrations/0003_uncounted.sql")),
+    migration(4, "0004_dedupe", include_str!("../migrations/0004_dedupe.sql")),
 ];
 
 const fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {

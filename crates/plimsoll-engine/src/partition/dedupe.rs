@@ -1,128 +1,188 @@
-//! Which events a partition has accepted within the dedupe window.
+//! Which events a partition has accepted within the dedupe window, in bounded memory.
 //!
 //! An event is remembered by a 128-bit keyed hash of its identity, which counts as exact, and by
-//! the day of its acceptance. What is new since the last checkpoint can be rebuilt from the log;
-//! older identities are sealed in the store, in segments.
+//! the day of its acceptance on the machine's clock. Recent identities are in memory (`recent`).
+//! Older ones are sealed in the store, in sorted segments (`seal`) that are merged as they become
+//! more (`merge`), behind filters in memory (`filter`). A filter that says "maybe" is never
+//! believed: the block that it means is read, once a turn for all events together (`lookup`), and
+//! only then are events inserted, without waiting.
+//!
+//! Memory is kept within a bound: older filters become smaller first, then stay in the store.
+//! What is not sealed yet can be rebuilt from the log.
+//!
+//! Not here: hashing identities (`ingest`), SQL (`plimsoll-store`).
 
-use std::hash::{BuildHasherDefault, Hasher};
-
-use bytes::Bytes;
-use hashbrown::{HashMap, hash_map::Entry};
-use plimsoll_core::{
-    limits,
-    time::{DAY_MS, Timestamp},
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasherDefault, Hasher},
 };
 
-/// Bytes of one identity, in memory and in a segment.
-const IDENTITY_BYTES: usize = 16;
-const WINDOW_DAYS: u16 = (limits::DEDUPE_WINDOW_MS / DAY_MS) as u16;
+use hashbrown::HashSet;
+use plimsoll_core::time::Timestamp;
+use plimsoll_store::dedupe::SegmentRow;
 
-type Identity = [u8; IDENTITY_BYTES];
+mod budget;
+mod entry;
+mod filter;
+mod load;
+mod lookup;
+mod merge;
+mod recent;
+mod seal;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 
-/// The identities are hashes already: eight of their bytes serve as they are.
+use budget::Budget;
+use entry::{Day, Entry};
+use filter::FilterMaker;
+pub(super) use load::LoadError;
+pub(super) use lookup::LookupError;
+use merge::Merging;
+use recent::Recent;
+use seal::Sealing;
+use segment::Segment;
+
+/// Gauge: bytes that the identities of a partition take in memory.
+const BYTES: &str = "plimsoll_dedupe_bytes";
+
+/// The identities of a partition.
+#[derive(Debug)]
+pub(super) struct Dedupe {
+    partition: u32,
+    budget: Budget,
+    today: Day,
+    /// Accepted since the last seal began.
+    active: Recent,
+    /// Being sealed: known exactly until that is done.
+    sealing: Option<Sealing>,
+    segments: Vec<Segment>,
+    merging: Option<Merging>,
+    /// Segments that are being deleted, and how many of their blocks are.
+    dead: VecDeque<(SegmentRow, u32)>,
+    next_segment: i64,
+    /// Identities of log rows up to this position are sealed.
+    sealed_through: u64,
+    /// A checkpoint waits until identities up to this position are sealed.
+    wanted: u64,
+    /// Of the identities that were last looked up, those that the store remembers.
+    known: HashSet<u128, BuildHasherDefault<LastBits>>,
+    maker: FilterMaker,
+}
+
+/// Identities are hashes already: half of their bits serve as they are.
 #[derive(Debug, Default)]
-struct FirstBytes(u64);
+struct LastBits(u64);
 
-impl Hasher for FirstBytes {
+impl Hasher for LastBits {
     fn finish(&self) -> u64 {
         self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 ^= u64::from_le_bytes(*first);
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
         }
     }
 
-    // The length of an array says nothing.
-    fn write_usize(&mut self, _: usize) {}
-}
-
-/// The identities of a partition.
-#[derive(Debug, Default)]
-pub(super) struct Dedupe {
-    /// Identity and the day of its acceptance.
-    days: HashMap<Identity, u16, BuildHasherDefault<FirstBytes>>,
-    /// Accepted since the last seal.
-    unsealed: Vec<Identity>,
-    pruned_on: u16,
-}
-
-fn day_of(time: Timestamp) -> u16 {
-    u16::try_from(time.as_ms().div_euclid(DAY_MS)).unwrap_or(0)
+    fn write_u128(&mut self, identity: u128) {
+        self.0 = identity as u64;
+    }
 }
 
 impl Dedupe {
-    /// Remembers an identity; false if it was accepted within the window before.
-    pub(super) fn insert(&mut self, identity: u128, at: Timestamp) -> bool {
-        let day = day_of(at);
-        if day > self.pruned_on {
-            self.prune(day);
+    /// Without any identities, in at most about so many bytes.
+    pub(super) fn new(partition: u32, bytes: usize, now: Timestamp) -> Self {
+        Self {
+            partition,
+            budget: Budget::new(bytes),
+            today: Day::of(now),
+            active: Recent::default(),
+            sealing: None,
+            segments: Vec::new(),
+            merging: None,
+            dead: VecDeque::new(),
+            next_segment: 1,
+            sealed_through: 0,
+            wanted: 0,
+            known: HashSet::default(),
+            maker: FilterMaker::default(),
         }
-        let identity = identity.to_le_bytes();
-        match self.days.entry(identity) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(entry) => {
-                entry.insert(day);
-                self.unsealed.push(identity);
+    }
+
+    /// Tells the time of day of the machine. Whatever an environment's clock says, an identity is
+    /// remembered for a window of this one.
+    pub(super) fn set_time(&mut self, now: Timestamp) {
+        self.today = Day::of(now);
+    }
+
+    /// Remembers an identity; false if it was accepted within the window before.
+    ///
+    /// While usage is taken, `look_up` must have been asked about the identity before.
+    pub(super) fn insert(&mut self, identity: u128) -> bool {
+        if self.known.contains(&identity) {
+            return false;
+        }
+        let sealing = self.sealing.as_ref().and_then(|it| it.get(identity));
+        if sealing.is_some_and(|it| !it.day().has_expired(self.today)) {
+            return false;
+        }
+        let entry = Entry::new(identity, self.today);
+        match self.active.add_if_missing(entry) {
+            None => true,
+            Some(old) if old.day().has_expired(self.today) => {
+                self.active.put(entry);
                 true
             }
+            Some(_) => false,
         }
     }
 
-    /// Forgets what the window has left behind.
-    fn prune(&mut self, today: u16) {
-        self.days.retain(|_, day| today.saturating_sub(*day) <= WINDOW_DAYS);
-        self.pruned_on = today;
+    /// Identities of log rows up to this position are sealed in the store; others must be
+    /// inserted when the log is replayed.
+    pub(super) fn sealed_through(&self) -> u64 {
+        self.sealed_through
     }
 
-    /// Takes what was accepted since the last seal, in segments of at most `count` identities.
-    pub(super) fn seal(&mut self, count: usize) -> Vec<Bytes> {
-        let unsealed = std::mem::take(&mut self.unsealed);
-        unsealed.chunks(count).map(|it| Bytes::from(it.concat())).collect()
-    }
-
-    /// Puts back a segment that was sealed at this time.
-    pub(super) fn load(&mut self, segment: &[u8], sealed_at: Timestamp) {
-        let day = day_of(sealed_at);
-        let (identities, _) = segment.as_chunks::<IDENTITY_BYTES>();
-        self.days.reserve(identities.len());
-        for identity in identities {
-            self.days.insert(*identity, day);
+    /// Asks that identities up to this position be sealed soon, for a checkpoint.
+    pub(super) fn want_sealed(&mut self, position: u64) {
+        self.wanted = self.wanted.max(position);
+        if self.is_empty_beside_sealed() {
+            self.sealed_through = self.sealed_through.max(position);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_identity_is_new_once_in_a_window() {
-        let mut dedupe = Dedupe::default();
-        let start = Timestamp::from_ms(1_700_000_000_000);
-        assert!(dedupe.insert(7, start));
-        assert!(!dedupe.insert(7, start));
-        assert!(dedupe.insert(8, start));
-        assert!(!dedupe.insert(7, start.plus_ms(limits::DEDUPE_WINDOW_MS)));
-        assert!(dedupe.insert(7, start.plus_ms(limits::DEDUPE_WINDOW_MS + DAY_MS)));
+    /// Whether no identity up to this position depends on the log.
+    pub(super) fn is_sealed_through(&self, position: u64) -> bool {
+        self.sealed_through >= position || self.is_empty_beside_sealed()
     }
 
-    #[test]
-    fn sealed_segments_restore_the_set() {
-        let mut dedupe = Dedupe::default();
-        let now = Timestamp::from_ms(1_700_000_000_000);
-        for identity in 0..10_u128 {
-            dedupe.insert(identity << 64 | identity, now);
-        }
-        let segments = dedupe.seal(4);
-        assert_eq!(segments.iter().map(Bytes::len).collect::<Vec<_>>(), [64, 64, 32]);
-        assert!(dedupe.seal(4).is_empty());
-        let mut restored = Dedupe::default();
-        for segment in &segments {
-            restored.load(segment, now);
-        }
-        assert!((0..10_u128).all(|it| !restored.insert(it << 64 | it, now)));
-        assert!(restored.insert(10, now));
+    fn is_empty_beside_sealed(&self) -> bool {
+        self.active.len() == 0 && self.sealing.is_none()
+    }
+
+    /// Bytes that it takes in memory. What a look-up or a merge holds for a moment comes on top:
+    /// a few MiB.
+    pub(super) fn bytes(&self) -> usize {
+        self.recent_bytes() + self.filter_bytes() + self.known.allocation_size()
+    }
+
+    fn recent_bytes(&self) -> usize {
+        self.active.bytes() + self.sealing.as_ref().map_or(0, Sealing::recent_bytes)
+    }
+
+    fn filter_bytes(&self) -> usize {
+        let sealed: usize = self.segments.iter().map(Segment::bytes).sum();
+        sealed + self.sealing.as_ref().map_or(0, Sealing::filter_bytes)
+    }
+
+    fn segment_mut(&mut self, number: i64) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|it| it.number() == number)
+    }
+
+    fn new_number(&mut self) -> i64 {
+        self.next_segment += 1;
+        self.next_segment - 1
     }
 }

@@ -311,7 +311,7 @@ impl Memory {
                 outcome.gone.push(incoming.index);
                 continue;
             }
-            if !self.dedupe.insert(incoming.identity, stamp.stamped_at) {
+            if !self.dedupe.insert(incoming.identity) {
                 outcome.duplicates += 1;
                 continue;
             }
@@ -411,7 +411,7 @@ impl Memory {
             let event = stored.event()?;
             if position > sealed_position {
                 let identity = identify.event(stored.customer, &event.source, &event.id);
-                self.dedupe.insert(identity, stamped_at);
+                self.dedupe.insert(identity);
             }
             let (customer, time) = (stored.customer, stored.time);
             let (event_type, data) = (event.event_type_raw, event.data);

@@ -16,13 +16,16 @@ use std::{
 };
 
 use plimsoll_core::{command::ControlCommand, limits};
-use plimsoll_store::{Batch, CommitError, Lane, Refusal, control, delivery, log, notification};
+use plimsoll_store::{
+    Batch, CommitError, Lane, Refusal, Statement, control, dedupe, delivery, log, notification,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     PartitionsOptions, Pause, Read, Request, Resume, Status, UsageError, UsageOutcome,
     UsageRequest,
     checkpoint::Checkpointer,
+    dedupe::LookupError,
     documents::Documents,
     memory::{Memory, Work},
     notice::{Happenings, Notifier},
@@ -82,6 +85,8 @@ enum Failure {
     Refused { statement: &'static str, refusal: Refusal },
     /// Nothing can be said, or nothing can be written now.
     Lost { certain: bool, detail: String },
+    /// What is stored cannot be understood.
+    Corrupt { detail: String },
 }
 
 /// Why the serving loop ended.
@@ -147,7 +152,8 @@ impl Owner {
         loop {
             let (store, now) = (&*self.deps.store, self.deps.clock.now());
             let identify = &self.options.identify;
-            match recovery::recover(store, self.partition, identify, now).await {
+            let bytes = limits::DEDUPE_MEMORY / self.options.count.max(1) as usize;
+            match recovery::recover(store, self.partition, identify, bytes, now).await {
                 Ok(Recovered { memory, checkpointer, missing_control }) => {
                     let duration_ms = self.since(started).as_millis() as u64;
                     tracing::debug!(
@@ -160,7 +166,7 @@ impl Owner {
                     let documents = Documents::default();
                     return Some(Held { memory, checkpointer, documents, missing_control });
                 }
-                Err(error @ RecoveryError::Read(_)) => {
+                Err(error @ (RecoveryError::Read(_) | RecoveryError::Commit(_))) => {
                     let partition = self.partition;
                     tracing::warn!(partition, %error, "recovery waits for the store");
                     self.again.fail("the database is away");
@@ -229,7 +235,8 @@ impl Owner {
         let mut turn = Gathered::default();
         let busy = !held.missing_control.is_empty()
             || held.memory.state.due_slice().is_some()
-            || held.checkpointer.in_round();
+            || held.checkpointer.in_round()
+            || held.memory.dedupe.is_working();
         let behind = held.checkpointer.is_behind(&held.memory);
         let idle = self.idle_time(held, behind);
         let waits = !busy && idle != Some(Duration::ZERO);
@@ -286,6 +293,9 @@ impl Owner {
     async fn turn(&mut self, held: &mut Held, turn: Gathered) -> Option<End> {
         let now = self.deps.clock.now();
         let idle = turn.is_empty() && turn.reads.is_empty();
+        if let Err(failure) = self.prepare(held, &turn, now).await {
+            return Some(self.not_committed(turn, failure));
+        }
         let memory = &mut held.memory;
         let mut work = Work::default();
         for (seq, command) in std::mem::take(&mut held.missing_control) {
@@ -303,11 +313,12 @@ impl Owner {
         memory.slice(&mut work, now);
         memory.pulse(&mut work, now);
         held.checkpointer.note(work.events);
-        held.checkpointer.begin_if_due(memory, now);
-        if idle && work.rows.is_empty() && held.checkpointer.is_behind(memory) {
+        held.checkpointer.begin_if_due(memory);
+        let is_idle = idle && work.rows.is_empty() && !memory.dedupe.is_working();
+        if is_idle && held.checkpointer.is_behind(memory) {
             // Nothing happens: a good time to make the next start short.
             if !held.checkpointer.in_round() {
-                held.checkpointer.begin(memory, now);
+                held.checkpointer.begin(memory);
             }
         }
         let outbound = match self.commit(held, work).await {
@@ -320,9 +331,35 @@ impl Owner {
         None
     }
 
+    /// Finds out what must be known before usage can be applied without waiting.
+    async fn prepare(
+        &self,
+        held: &mut Held,
+        turn: &Gathered,
+        now: plimsoll_core::time::Timestamp,
+    ) -> Result<(), Failure> {
+        let Memory { dedupe, position, .. } = &mut held.memory;
+        dedupe.set_time(now);
+        let events = turn.usage.iter().flat_map(|it| &it.events);
+        let count = turn.usage.iter().map(|it| it.events.len()).sum();
+        let store = &*self.deps.store;
+        dedupe.make_room(store, count, *position).await?;
+        dedupe.look_up(store, events.map(|it| it.identity)).await?;
+        Ok(())
+    }
+
+    /// What is written beside usage: the next piece of a checkpoint and of the sealed identities.
+    async fn beside_usage(&self, held: &mut Held) -> Result<Vec<Statement>, Failure> {
+        let mut statements = held.checkpointer.step(&held.memory);
+        let Memory { dedupe, position, .. } = &mut held.memory;
+        let stretch = dedupe.read_stretch(&*self.deps.store).await?;
+        statements.extend(dedupe.step(stretch, *position));
+        Ok(statements)
+    }
+
     /// Commits a turn's work with everything that follows from it.
     async fn commit(&self, held: &mut Held, work: Work) -> Result<Vec<Outbound>, Failure> {
-        let checkpoint = held.checkpointer.step(&held.memory);
+        let checkpoint = self.beside_usage(held).await?;
         if work.rows.is_empty() && work.statements.is_empty() {
             if !checkpoint.is_empty() {
                 self.execute(Batch::new(Lane::Checkpoint, checkpoint)).await?;
@@ -358,16 +395,8 @@ impl Owner {
     }
 
     async fn execute(&self, batch: Batch) -> Result<(), Failure> {
-        match self.deps.store.commit(batch).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Refused { statement, refusal }) => {
-                Err(Failure::Refused { statement, refusal })
-            }
-            Err(CommitError::Unavailable { detail }) => {
-                Err(Failure::Lost { certain: true, detail })
-            }
-            Err(CommitError::Unknown { detail }) => Err(Failure::Lost { certain: false, detail }),
-        }
+        self.deps.store.commit(batch).await?;
+        Ok(())
     }
 
     /// The memory is ahead of a batch that is not on the disk, or may not be. It cannot be kept.
@@ -376,6 +405,11 @@ impl Owner {
             Failure::Lost { certain, detail } => {
                 tracing::warn!(partition = self.partition, certain, %detail, "commit failed");
                 turn.fail_as(certain, &detail);
+            }
+            Failure::Corrupt { detail } => {
+                tracing::error!(partition = self.partition, %detail, "the partition stops");
+                turn.fail("the partition has stopped");
+                return End::Broken;
             }
             Failure::Refused { statement: notification::INSERT, refusal } => {
                 tracing::error!(
@@ -386,7 +420,10 @@ impl Owner {
                 turn.fail("the partition has stopped");
                 return End::Broken;
             }
-            Failure::Refused { statement: statement @ (log::APPEND | control::GUARD), .. } => {
+            Failure::Refused {
+                statement: statement @ (log::APPEND | control::GUARD | dedupe::BEGIN),
+                ..
+            } => {
                 // Someone else has written: look at what, then do the same again.
                 tracing::info!(partition = self.partition, statement, "partition was overtaken");
                 self.again.append(turn);
@@ -437,16 +474,39 @@ impl Owner {
             }
         }
         if held.checkpointer.is_behind(&held.memory) {
-            held.checkpointer.begin(&mut held.memory, self.deps.clock.now());
+            held.checkpointer.begin(&mut held.memory);
         }
         while held.checkpointer.in_round() {
-            let step = held.checkpointer.step(&held.memory);
-            if self.execute(Batch::new(Lane::Checkpoint, step)).await.is_err() {
+            let committed = match self.beside_usage(held).await {
+                Ok(step) => self.execute(Batch::new(Lane::Checkpoint, step)).await,
+                Err(failure) => Err(failure),
+            };
+            if committed.is_err() {
                 tracing::warn!(partition = self.partition, "no checkpoint: the next start replays");
                 break;
             }
         }
         End::Stopped
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused { statement, refusal } => Self::Refused { statement, refusal },
+            CommitError::Unavailable { detail } => Self::Lost { certain: true, detail },
+            CommitError::Unknown { detail } => Self::Lost { certain: false, detail },
+        }
+    }
+}
+
+impl From<LookupError> for Failure {
+    fn from(error: LookupError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LookupError::Read(_) => Self::Lost { certain: true, detail },
+            LookupError::Corrupt(_) => Self::Corrupt { detail },
+        }
     }
 }
 

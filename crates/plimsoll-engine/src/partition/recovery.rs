@@ -6,11 +6,11 @@ use plimsoll_core::{
     state::{SliceOf, State},
     time::Timestamp,
 };
-use plimsoll_store::{ReadError, Store, checkpoint, control, dedupe, log};
+use plimsoll_store::{CommitError, ReadError, Store, checkpoint, control, log};
 
 use super::{
     checkpoint::{Checkpointer, HEAD},
-    dedupe::Dedupe,
+    dedupe::{Dedupe, LoadError, LookupError},
     memory::Memory,
 };
 use crate::ingest::Identify;
@@ -26,6 +26,9 @@ pub(super) enum RecoveryError {
     /// The store cannot be read now.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The store cannot be written now.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
     /// What is stored cannot be understood. Waiting does not help.
     #[error("partition {partition}, {place}: {source}")]
     Corrupt {
@@ -60,10 +63,14 @@ pub(super) async fn recover(
     store: &dyn Store,
     partition: u32,
     identify: &Identify,
+    dedupe_bytes: usize,
     now: Timestamp,
 ) -> Result<Recovered, RecoveryError> {
     let (state, head_position) = load_state(store, partition).await?;
-    let (identities, next_segment) = load_dedupe(store, partition, now).await?;
+    let identities = Dedupe::load(store, partition, dedupe_bytes, now)
+        .await
+        .map_err(|error| dedupe_error(partition, error))?;
+    let sealed_position = identities.sealed_through().max(head_position);
     let mut memory = Memory::new(partition, state, identities, head_position);
     let mut replayed = 0;
     loop {
@@ -73,7 +80,8 @@ pub(super) async fn recover(
         }
         for row in rows {
             check_version(partition, row.core_version)?;
-            replayed += memory.replay(&row, identify, head_position).map_err(|source| {
+            memory.dedupe.make_room_for_row(store, memory.position).await?;
+            replayed += memory.replay(&row, identify, sealed_position).map_err(|source| {
                 let place = format!("log position {}", row.position);
                 RecoveryError::Corrupt { partition, place, source }
             })?;
@@ -81,7 +89,7 @@ pub(super) async fn recover(
     }
     memory.state.finish_replay();
     let missing_control = load_control(store, partition, memory.state.catalog().seq()).await?;
-    let checkpointer = Checkpointer::new(head_position, replayed, next_segment);
+    let checkpointer = Checkpointer::new(head_position, replayed);
     Ok(Recovered { memory, checkpointer, missing_control })
 }
 
@@ -120,24 +128,14 @@ async fn load_state(store: &dyn Store, partition: u32) -> Result<(State, u64), R
     Ok((state, head.position as u64))
 }
 
-async fn load_dedupe(
-    store: &dyn Store,
-    partition: u32,
-    now: Timestamp,
-) -> Result<(Dedupe, i64), RecoveryError> {
-    let mut identities = Dedupe::default();
-    let mut after = None;
-    loop {
-        let page = dedupe::read(store, partition, after, PAGE_BYTES).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.segment);
-        for row in page {
-            if now.ms_since(row.sealed_at) <= plimsoll_core::limits::DEDUPE_WINDOW_MS {
-                identities.load(&row.hashes, row.sealed_at);
-            }
+fn dedupe_error(partition: u32, error: LoadError) -> RecoveryError {
+    match error {
+        LoadError::Lookup(LookupError::Read(error)) => error.into(),
+        LoadError::Commit(error) => error.into(),
+        LoadError::Lookup(LookupError::Corrupt(source)) => {
+            RecoveryError::Corrupt { partition, place: "its sealed identities".to_owned(), source }
         }
     }
-    Ok((identities, after.map_or(0, |it| it + 1)))
 }
 
 async fn load_control(

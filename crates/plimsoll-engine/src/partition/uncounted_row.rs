@@ -175,7 +175,7 @@ mod tests {
                     let customer = CustomerId::from_parts(1, 1);
                     Effect::Uncounted { event, customer, meter, reason }
                 }
-                other @ Effect::Crossing(_) => other,
+                other @ (Effect::Crossing(_) | Effect::Reset(_)) => other,
             })
             .collect();
         let payload = encode(&of_effects(&effects));

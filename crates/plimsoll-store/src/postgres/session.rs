@@ -39,6 +39,8 @@ const STORAGE: &str = "\
     ALTER TABLE log ALTER COLUMN payload SET STORAGE EXTERNAL; \
     ALTER TABLE checkpoint ALTER COLUMN payload SET STORAGE EXTERNAL; \
     ALTER TABLE dedupe ALTER COLUMN hashes SET STORAGE EXTERNAL; \
+    ALTER TABLE dedupe_block ALTER COLUMN identities SET STORAGE EXTERNAL; \
+    ALTER TABLE dedupe_filter ALTER COLUMN cells SET STORAGE EXTERNAL; \
     ALTER TABLE delivery SET (fillfactor = 80)";
 
 /// A connection.

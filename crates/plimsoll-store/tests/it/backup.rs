@@ -12,7 +12,7 @@ use plimsoll_store::{
     backup::{self, RestoreError},
     checkpoint::{self, CheckpointRow},
     control,
-    dedupe::{self, DedupeRow},
+    dedupe::{self, Kind},
     delivery,
     idempotency::{self, IdempotencyRow},
     log, meta, notification, resource,
@@ -22,8 +22,8 @@ use plimsoll_store::{
 
 use crate::{
     sample::{
-        at, audit_row, commit, customer, delivery, environment, log_row, notification, resource,
-        result, uncounted_row,
+        at, audit_row, commit, customer, delivery, environment, log_row, notification, piece,
+        resource, result, segment, uncounted_row, unsorted_segment,
     },
     world::World,
 };
@@ -35,14 +35,11 @@ async fn fill_every_table(store: &dyn Store) {
     statements.extend(uncounted::insert(vec![uncounted_row(1, 7, 70)]));
     statements.extend(control::append(at(1), Bytes::from_static(b"\0")));
     statements.extend(checkpoint::put(vec![checkpoint_at(7)]));
-    statements.extend(dedupe::put(vec![DedupeRow {
-        partition: 1,
-        segment: -3,
-        first_position: 1,
-        last_position: 2,
-        sealed_at: at(1),
-        hashes: Bytes::from_static(&[0; 16]),
-    }]));
+    statements.push(unsorted_segment(1, -3, 16));
+    statements.push(dedupe::begin(&segment(1, 5)));
+    for kind in [Kind::Block, Kind::Filter] {
+        statements.extend(dedupe::put_pieces(kind, 1, vec![piece(5, 0), piece(5, 7)]));
+    }
     let rows = (0..300).map(|it| resource(&format!("mtr_{it}"), "meter", None)).collect();
     statements.extend(resource::insert(rows));
     statements.extend(subject::insert(vec![SubjectRow {
@@ -86,7 +83,8 @@ pub(crate) async fn every_table_is_restored(world: &World) {
     for target in [Some(world.another().await), world.other_backend().await].into_iter().flatten() {
         let restored = target.open().await;
         let summary = backup::restore(&*restored, &file).await.unwrap();
-        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 1 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
+        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 1 + 5 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
+        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 5 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
         // The order of rows and the cut of pages are those of the primary key, so a backup of what
         // was restored is the same file.
         let again = write_backup(&*restored, &target, "second").await;

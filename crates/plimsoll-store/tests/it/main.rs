@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod dedupe;
 mod deliveries;
 mod durability;
 mod faults;
@@ -56,13 +57,16 @@ contract! {
     tables::checkpoints_replace_slices,
     tables::control_changes_are_read_in_order,
     tables::an_append_behind_the_control_head_is_refused,
-    tables::dedupe_segments_come_and_go,
     tables::resources_live_by_version_and_key,
     tables::resources_are_listed_in_pages,
     tables::a_resource_that_is_named_is_not_deleted,
     tables::subjects_belong_to_one_customer,
     tables::answers_are_kept_by_idempotency_key,
     tables::the_audit_trail_is_listed_newest_first,
+    dedupe::segments_come_and_go,
+    dedupe::a_number_is_used_once,
+    dedupe::pieces_are_found_by_place_and_read_in_order,
+    dedupe::segments_of_the_first_schema_are_still_read,
     deliveries::an_identity_is_notified_once,
     deliveries::notifications_are_listed_by_every_filter,
     deliveries::what_is_due_comes_in_order,

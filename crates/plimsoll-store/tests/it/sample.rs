@@ -12,6 +12,7 @@ use plimsoll_store::{
     Batch, CommitError, Lane, Row, Statement, Store,
     attempt::{AttemptResult, AttemptRow},
     audit::AuditRow,
+    dedupe::{Piece, SegmentRow, SegmentState},
     delivery::{DeliveryRow, DeliveryState},
     log::LogRow,
     notification::NotificationRow,
@@ -54,6 +55,41 @@ pub(crate) fn at(ms: i64) -> Timestamp {
 /// The id of the notification made at `ms`.
 pub(crate) fn notification_id(ms: i64) -> NotificationId {
     NotificationId::from_parts(ms.unsigned_abs(), 7)
+}
+
+/// A segment that is complete.
+pub(crate) fn segment(partition: u32, number: i64) -> SegmentRow {
+    SegmentRow {
+        partition,
+        segment: number,
+        state: SegmentState::Live,
+        block_bits: 3,
+        identities: 40,
+        last_position: number * 10,
+        oldest_at: at(number * 100),
+        newest_at: at(number * 100 + 99),
+    }
+}
+
+/// A block or a filter whose bytes tell where it belongs.
+pub(crate) fn piece(segment: i64, place: u32) -> Piece {
+    Piece { segment, place, bytes: Bytes::from(format!("{segment}/{place}")) }
+}
+
+/// Writes a segment as the first schema had them, with so many bytes of hashes.
+pub(crate) fn unsorted_segment(partition: u32, segment: i64, bytes: usize) -> Statement {
+    Statement::new(
+        "test.unsorted_segment",
+        "INSERT INTO dedupe (partition, segment, first_position, last_position, sealed_at, hashes) \
+         VALUES ($1, $2, 1, $3, $4, $5)",
+        vec![
+            partition.into(),
+            segment.into(),
+            (segment * 10).into(),
+            at(segment * 100).into(),
+            Bytes::from(vec![segment as u8; bytes]).into(),
+        ],
+    )
 }
 
 pub(crate) fn log_row(partition: u32, position: i64, payload: impl Into<Bytes>) -> LogRow {

@@ -5,7 +5,6 @@ use plimsoll_store::{
     CommitError,
     checkpoint::{self, CheckpointRow},
     control,
-    dedupe::{self, DedupeRow},
     idempotency::{self, IdempotencyRow},
     log, meta,
     resource::{self, Order, ResourceList, ResourceRow},
@@ -105,26 +104,6 @@ pub(crate) async fn an_append_behind_the_control_head_is_refused(world: &World) 
     assert_eq!(log::last_position(&*store, 1).await, Ok(0));
     commit(&*store, append(1)).await;
     assert_eq!(log::last_position(&*store, 1).await, Ok(1));
-    store.close().await;
-}
-
-pub(crate) async fn dedupe_segments_come_and_go(world: &World) {
-    let store = world.open().await;
-    let row = |segment: i64| DedupeRow {
-        partition: 1,
-        segment,
-        first_position: segment * 10,
-        last_position: segment * 10 + 9,
-        sealed_at: at(segment * 100),
-        hashes: Bytes::from(vec![segment as u8; 100]),
-    };
-    commit(&*store, dedupe::put((0..4).map(row).collect())).await;
-    commit(&*store, dedupe::put(vec![row(3)])).await;
-    let all: Vec<_> = (0..4).map(row).collect();
-    assert_eq!(dedupe::read(&*store, 1, None, 10_000).await, Ok(all.clone()));
-    assert_eq!(dedupe::read(&*store, 1, Some(0), 200).await, Ok(all[1..3].to_vec()));
-    commit(&*store, [dedupe::delete_sealed_before(1, at(200)), dedupe::delete(1, 3)]).await;
-    assert_eq!(dedupe::read(&*store, 1, None, 10_000).await, Ok(all[2..3].to_vec()));
     store.close().await;
 }
 
