@@ -103,7 +103,7 @@ async fn a_rule_about_the_limit_has_one_line_that_is_not_shown() {
     world.live.patch(&path, json!({"warning_percentage": "80.0"})).await.unwrap();
     assert_eq!(last_rule(&world).lines[0], before, "the same level is the same line");
     world.live.patch(&path, json!({"warning_percentage": "90"})).await.unwrap();
-    let after = last_rule(&world).lines[0];
+    let after = last_rule(&world).lines[0].clone();
     assert_eq!(after.value.to_string(), "90");
     assert_ne!(after.id, before.id);
 }
