@@ -7,13 +7,16 @@ use plimsoll_core::{
     time::Timestamp,
 };
 
-use crate::ops::{
-    entitlement::{CreateEntitlement, Entitlement, Interval, UpdateEntitlement, UsagePeriod},
-    feature::{Feature, FeatureType, check_value},
-    fields,
-    problem::{Problem, ProblemCode},
-    request::Patch,
-    scalar::Decimal,
+use crate::{
+    catalogue::EnvironmentView,
+    ops::{
+        entitlement::{CreateEntitlement, Entitlement, Interval, UpdateEntitlement, UsagePeriod},
+        feature::{Feature, FeatureType, check_value},
+        fields,
+        problem::{Problem, ProblemCode},
+        request::Patch,
+        scalar::Decimal,
+    },
 };
 
 impl CreateEntitlement {
@@ -125,6 +128,19 @@ fn check_limit(Decimal(limit): Decimal) -> Result<Quantity, Problem> {
         return Err(Problem::invalid("limit", format!("a limit is not below zero, as {limit} is")));
     }
     Ok(limit)
+}
+
+/// Refuses a limit on what has none, such as a mean (design 5.2).
+pub(super) fn check_limitable(view: &EnvironmentView, feature: &Feature) -> Result<(), Problem> {
+    let meter = feature.meter.as_deref().and_then(|it| view.meters.find(it));
+    match meter.map(|it| &it.document) {
+        Some(meter) if !meter.is_limitable() => {
+            let (meter, how) = (&meter.key, meter.aggregation.as_str());
+            let detail = format!("its meter {meter:?} takes {how}, which is for queries only");
+            Err(Problem::at(ProblemCode::AggregationNotLimitable, "feature", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn only_for(field: &str, holds: bool, r#type: &str) -> Result<(), Problem> {
