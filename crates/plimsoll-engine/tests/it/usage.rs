@@ -2,6 +2,11 @@
 
 mod answers;
 mod faults;
+mod kinds;
+mod late;
 mod laws;
 mod lines;
+mod meters;
+mod resets;
+mod shop;
 mod world;

@@ -151,7 +151,8 @@ async fn rows_6_to_8_a_changed_limit_moves_the_lines() {
 async fn row_5_a_new_period_arms_every_line() {
     let mut world = World::start().await;
     world.small_company(Some("100")).await;
-    world.rule(&["80"], &json!({})).await;
+    let channel = world.channel_for(&[]).await;
+    world.rule(&["80"], &json!({"channels": [channel]})).await;
     world.uses("acme", 90).await;
     world.clock.advance(std::time::Duration::from_hours(30 * 24));
     assert_eq!(world.usage("acme").await, "0");
