@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use plimsoll_engine::deps::TaskGroup;
 use serde_json::{Value, json};
 
 use super::world::{World, request};
+use crate::delivery::receiver::{Receiver, Reply};
 
 const MONTH: Duration = Duration::from_hours(31 * 24);
 const RESET: &str = "entitlements.reset";
@@ -142,4 +144,45 @@ async fn a_disabled_rule_records_the_reset_and_a_deleted_one_does_not() {
     world.clock.advance(MONTH);
     look(&world).await;
     assert_eq!(resets(&world).await.len(), 4, "nobody wants to hear of them any more");
+}
+
+#[tokio::test]
+async fn whoever_takes_resets_receives_one_webhook_a_customer_and_period() {
+    let world = World::start().await;
+    world.small_company(Some("100")).await;
+    let outside = TaskGroup::new();
+    let receiver = async || Receiver::start(&outside, Reply::ok()).await;
+    let (by_name, by_star, by_rule) = (receiver().await, receiver().await, receiver().await);
+    let takes_nothing = receiver().await;
+    world.channel_at(&by_name.url(), &[RESET]).await;
+    world.channel_at(&by_star.url(), &["*"]).await;
+    world.channel_at(&takes_nothing.url(), &["entitlements.balance.threshold"]).await;
+    // Taken directly and named by a rule, it is told by the rule alone.
+    let named = world.channel_at(&by_rule.url(), &["*", RESET]).await;
+    world.watch(&json!({"type": RESET, "channels": [named]})).await;
+    let receivers = [&by_name, &by_star, &by_rule];
+    for periods in 1..=3 {
+        world.clock.advance(MONTH);
+        look(&world).await;
+        for receiver in receivers {
+            receiver.wait_for(2 * periods).await;
+        }
+    }
+    for receiver in receivers {
+        let received = receiver.received();
+        let bodies = received.iter().map(|it| serde_json::from_slice::<Value>(&it.body).unwrap());
+        let whats = bodies.map(|it| {
+            assert_eq!(it["type"], RESET);
+            let text = |it: &Value| it.as_str().unwrap().to_owned();
+            (text(&it["data"]["customer"]["key"]), text(&it["data"]["window"]["from"]))
+        });
+        let months = ["2026-04-01", "2026-05-01", "2026-06-01"];
+        let expected = ["acme", "globex"]
+            .into_iter()
+            .flat_map(|customer| months.map(|it| (customer.to_owned(), format!("{it}T00:00:00Z"))));
+        assert_eq!(sorted(whats.collect()), expected.collect::<Vec<_>>());
+    }
+    assert_eq!(takes_nothing.ids(), Vec::<String>::new());
+    world.engine.stop_without_store().await;
+    outside.stop().await;
 }

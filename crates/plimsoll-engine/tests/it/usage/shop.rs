@@ -3,12 +3,11 @@
 //!
 //! Not here: the engine and its clock (`world`).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::world::{World, request};
-
-/// Looks at how something is before it is given up.
-const LOOKS: u32 = 5_000;
+use super::world::{PATIENCE, World, request};
 
 impl World {
     /// A meter and a metered feature of the same key. The meter measures events of the type
@@ -51,7 +50,12 @@ impl World {
 
     /// A channel that takes these types directly. Nobody listens behind it.
     pub(super) async fn channel_for(&self, event_types: &[&str]) -> String {
-        let channel = json!({"type": "webhook", "name": "ops", "url": "http://127.0.0.1:50009/",
+        self.channel_at("http://127.0.0.1:50009/", event_types).await
+    }
+
+    /// A channel that takes these types directly, at this address.
+    pub(super) async fn channel_at(&self, url: &str, event_types: &[&str]) -> String {
+        let channel = json!({"type": "webhook", "name": "ops", "url": url,
             "event_types": event_types});
         let made = self.engine.ops.create_channel(&self.context(), request(&channel)).await;
         made.unwrap().channel.id.to_string()
@@ -86,15 +90,15 @@ impl World {
         value["usage"].as_str().unwrap().to_owned()
     }
 
-    /// Waits until so many notifications exist.
+    /// Waits until so many notifications exist: what the catalogue or time makes due is worked off
+    /// between usage.
+    #[expect(clippy::disallowed_methods, reason = "looking again takes a pause between looks")]
     pub(super) async fn until_told(&self, count: usize) {
-        for _ in 0..LOOKS {
-            if self.notifications().await.len() >= count {
-                return;
-            }
-            tokio::task::yield_now().await;
+        let started = std::time::Instant::now();
+        while self.notifications().await.len() < count {
+            assert!(started.elapsed() < PATIENCE, "{:#?}", self.told().await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        panic!("{:#?}", self.told().await);
     }
 
     /// What was told, in short and sorted.
