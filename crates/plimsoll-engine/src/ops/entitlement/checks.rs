@@ -7,16 +7,13 @@ use plimsoll_core::{
     time::Timestamp,
 };
 
-use crate::{
-    catalogue::EnvironmentView,
-    ops::{
-        entitlement::{CreateEntitlement, Entitlement, Interval, UpdateEntitlement, UsagePeriod},
-        feature::{Feature, FeatureType, check_value},
-        fields,
-        problem::{Problem, ProblemCode},
-        request::Patch,
-        scalar::Decimal,
-    },
+use crate::ops::{
+    entitlement::{CreateEntitlement, Entitlement, Interval, UpdateEntitlement, UsagePeriod},
+    feature::{Feature, FeatureType, check_value},
+    fields,
+    problem::{Problem, ProblemCode},
+    request::Patch,
+    scalar::Decimal,
 };
 
 impl CreateEntitlement {
@@ -130,8 +127,18 @@ fn check_limit(Decimal(limit): Decimal) -> Result<Quantity, Problem> {
     Ok(limit)
 }
 
-/// Refuses a limit on what has none, such as a mean (design 5.2).
-pub(super) fn check_limitable(view: &EnvironmentView, feature: &Feature) -> Result<(), Problem> {
+fn only_for(field: &str, holds: bool, r#type: &str) -> Result<(), Problem> {
+    if holds {
+        return Ok(());
+    }
+    Err(Problem::invalid(field, format!("only a {type} entitlement has a {field}")))
+}
+
+/// Refuses a right to what cannot be limited, such as a mean (design 5.2).
+pub(super) fn check_limitable(
+    view: &crate::catalogue::EnvironmentView,
+    feature: &Feature,
+) -> Result<(), Problem> {
     let meter = feature.meter.as_deref().and_then(|it| view.meters.find(it));
     match meter.map(|it| &it.document) {
         Some(meter) if !meter.is_limitable() => {
@@ -141,11 +148,4 @@ pub(super) fn check_limitable(view: &EnvironmentView, feature: &Feature) -> Resu
         }
         _ => Ok(()),
     }
-}
-
-fn only_for(field: &str, holds: bool, r#type: &str) -> Result<(), Problem> {
-    if holds {
-        return Ok(());
-    }
-    Err(Problem::invalid(field, format!("only a {type} entitlement has a {field}")))
 }

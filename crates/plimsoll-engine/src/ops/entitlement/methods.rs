@@ -16,7 +16,6 @@ use crate::{
         document::Kind,
         entitlement::{
             CreateEntitlement, Entitlement, EntitlementValue, MeteredValue, UpdateEntitlement,
-            checks::check_limitable,
         },
         feature::{Feature, FeatureType},
         page::{ListRequest, Page},
@@ -189,7 +188,7 @@ impl Ops {
         let (turn, customer) = self.customer_in_turn(context, customer).await?;
         let customer = customer.document.id;
         let feature = self.feature_for(context, &request.feature)?;
-        check_limitable(&*self.view(context)?, &feature)?;
+        super::checks::check_limitable(&*self.view(context)?, &feature)?;
         let most = limits::CUSTOMER_ENTITLEMENTS;
         let rows = self.entitlement_rows(context, customer, None, most).await?;
         let key = feature.id.to_string();

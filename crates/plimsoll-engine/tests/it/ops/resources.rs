@@ -171,8 +171,7 @@ async fn values_are_shown_by_the_type_of_the_entitlement() {
 
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
     let window = Window { from: time("2026-03-01T00:00:00Z"), to: time("2026-04-01T00:00:00Z") };
-    let limit = Some("1000".parse().unwrap());
-    let measure = Measure { hard: limit, soft: None, tiers: &[] };
+    let measure = Measure { hard: Some("1000".parse().unwrap()), soft: None, tiers: &[] };
     let value = measure.value("812.3456789".parse().unwrap(), window);
     let entitlement = id(&metered).parse().unwrap();
     world.partitions.values.lock().unwrap().insert(entitlement, value);
