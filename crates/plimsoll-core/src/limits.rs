@@ -52,8 +52,12 @@ pub const METER_GROUP_KEYS: usize = 8;
 pub const METER_FILTERS: usize = 8;
 /// Values of one filter of a meter.
 pub const FILTER_VALUES: usize = 100;
+/// Bytes of one value of a filter of a meter.
+pub const FILTER_VALUE_BYTES: usize = 256;
 /// Different values that one customer's usage of a meter has by a group-by key in one window.
 pub const GROUP_VALUES: usize = 1_000;
+/// Bytes of the name of a group-by key.
+pub const GROUP_KEY_BYTES: usize = 64;
 /// Bytes of a group-by value.
 pub const GROUP_VALUE_BYTES: usize = 256;
 /// Different values that `unique_count` counts of one customer and meter in one window.

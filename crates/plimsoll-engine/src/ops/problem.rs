@@ -140,6 +140,14 @@ problem_codes! {
     ValuePropertyNotAllowed =
         "value_property_not_allowed", 422, "The aggregation takes no value property";
     InvalidValueProperty = "invalid_value_property", 422, "The value property is not a path";
+    MultiplierRequired = "multiplier_required", 422, "The aggregation needs a multiplier";
+    MultiplierNotAllowed =
+        "multiplier_not_allowed", 422, "The aggregation takes no multiplier";
+    InvalidMultiplier = "invalid_multiplier", 422, "The multiplier is not above zero";
+    UnknownBucket = "unknown_bucket", 422, "There are no buckets of this length";
+    BucketNotAllowed = "bucket_not_allowed", 422, "The aggregation takes no buckets";
+    InvalidGroupBy = "invalid_group_by", 422, "A group-by key has no usable name or path";
+    InvalidFilter = "invalid_filter", 422, "A filter cannot be applied";
     MeterNotFound = "meter_not_found", 422, "The request names a meter that does not exist";
     MeterInUse = "meter_in_use", 409, "A feature is measured by the meter";
     UnknownFeatureType = "unknown_feature_type", 422, "The feature type does not exist";
@@ -154,6 +162,9 @@ problem_codes! {
         "entitlement_exists", 409, "The customer is entitled to the feature already";
     EntitlementTypeMismatch =
         "entitlement_type_mismatch", 422, "The entitlement's type is not its feature's";
+
+    AggregationNotLimitable =
+        "aggregation_not_limitable", 422, "The feature's aggregation cannot be limited";
 
     // Channels.
     ChannelTypeNotAvailable =
@@ -183,8 +194,12 @@ problem_codes! {
     UnknownRuleType = "unknown_rule_type", 422, "The rule type does not exist";
     LinesRequired = "lines_required", 422, "The rule type needs lines";
     LinesNotAllowed = "lines_not_allowed", 422, "The rule type takes no lines";
-    LineValueInvalid = "line_value_invalid", 422, "The line's value is not above zero";
+    LineValueInvalid = "line_value_invalid", 422, "The line's value is out of range";
     DuplicateLine = "duplicate_line", 422, "The rule has the same line twice";
+    GroupNotAllowed = "group_not_allowed", 422, "The kind of line takes no group";
+    InvalidGroup = "invalid_group", 422, "The line's group is over a bound";
+    GroupKeyNotFound =
+        "group_key_not_found", 422, "No feature of the rule is told apart by the key";
     InvalidWarningPercentage =
         "invalid_warning_percentage", 422, "The warning percentage is out of range";
 

@@ -1,7 +1,8 @@
 //! Rules: when to notify, about whom, through which channels.
 //!
-//! A line keeps its id while its kind and value stay, because its id is a part of what makes a
-//! crossing fire once. Rules of type `entitlement.limit.*` have one line that is not shown.
+//! A line keeps its id while its kind, value and group stay, because its id is a part of what makes
+//! a crossing fire once. Rules of type `entitlement.*` have one line that is not shown; those of
+//! type `entitlements.reset` have none.
 //!
 //! Not here: what crossing a line means (`plimsoll-core`).
 
@@ -23,7 +24,11 @@ use crate::ops::{
 };
 
 mod checks;
+mod lines;
 mod methods;
+mod rule_type;
+
+pub use rule_type::RuleType;
 
 /// A rule: when to notify, about whom, through which channels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -46,7 +51,8 @@ pub struct Rule {
     /// The levels that it watches; only of `entitlements.balance.threshold`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<Line>,
-    /// At how many percent of the limit it warns; only of `entitlement.limit.warning`.
+    /// At how many percent of the limit, or of a tier's upper bound, it warns; only of the types
+    /// `entitlement.*.warning`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text_or_null")]
     #[schema(value_type = Option<String>, example = "80")]
     pub warning_percentage: Option<Quantity>,
@@ -79,24 +85,10 @@ pub struct Rule {
     pub updated_at: Timestamp,
 }
 
-/// The type of the notifications that a rule makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub enum RuleType {
-    /// A value crosses a line that the rule draws.
-    #[serde(rename = "entitlements.balance.threshold")]
-    BalanceThreshold,
-    /// Usage comes near the hard limit.
-    #[serde(rename = "entitlement.limit.warning")]
-    LimitWarning,
-    /// Usage reaches the hard limit.
-    #[serde(rename = "entitlement.limit.reached")]
-    LimitReached,
-}
-
 /// A level on a value; crossing it is an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Line {
-    /// The line's id; another one once its kind or value changes.
+    /// The line's id; another one once its kind, value or group changes.
     #[serde(with = "as_text")]
     #[schema(value_type = String, example = "lin_01K0000000000000000000000A")]
     pub id: LineId,
@@ -106,6 +98,22 @@ pub struct Line {
     #[serde(with = "as_text")]
     #[schema(value_type = String, example = "80")]
     pub value: Quantity,
+    /// Which part of usage it watches; without one, all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<LineGroup>,
+}
+
+/// The part of usage that a line watches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LineGroup {
+    /// The name of one of the meter's group-by keys.
+    #[schema(example = "model")]
+    pub key: String,
+    /// The one value that it watches; without one, it watches each value by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "large")]
+    pub value: Option<String>,
 }
 
 /// What a line is drawn on.
@@ -120,6 +128,10 @@ pub enum LineKind {
     UsageValue,
     /// What is left of the limit; crossed when it falls.
     BalanceValue,
+    /// What is left, in percent of the limit; crossed when it falls.
+    BalancePercentage,
+    /// Each multiple of the value, on usage.
+    Every,
 }
 
 /// What happens when one change crosses several lines of a rule.
@@ -154,7 +166,7 @@ pub struct StoredRule {
     /// The ids of the features that it watches, in the order of their keys.
     #[serde(with = "as_text_list")]
     feature_ids: Vec<FeatureId>,
-    /// The one line of a rule about the limit.
+    /// The one line of a rule about a limit or tiers.
     #[serde(default, with = "as_text_or_null")]
     limit_line: Option<LineId>,
 }
@@ -167,10 +179,13 @@ pub struct NewLine {
     pub kind: LineKind,
     /// The level, above zero or for a balance at least zero: percent, or the unit of the feature.
     pub value: Decimal,
+    /// Which part of usage to watch, not for a balance; all of it if absent.
+    #[serde(default)]
+    pub group: Option<LineGroup>,
     /// Taken and ignored, so that the lines of a rule can be sent back as they were got.
     #[serde(default)]
     #[schema(ignore)]
-    #[expect(dead_code, reason = "a line keeps its id by its kind and value, not by being told")]
+    #[expect(dead_code, reason = "a line keeps its id by what it is, not by being told")]
     id: Option<String>,
 }
 
@@ -194,8 +209,9 @@ pub struct CreateRule {
     /// 1 to 20 lines: required for `entitlements.balance.threshold`, refused otherwise.
     #[serde(default)]
     pub lines: Vec<NewLine>,
-    /// At how many percent of the limit to warn, above 0 and below 100; 80 if absent. Only for
-    /// `entitlement.limit.warning`.
+    /// At how many percent to warn, above 0 and below 100; 80 if absent, of tiers 75. Only for
+    /// `entitlement.limit.warning`, `entitlement.soft_limit.warning` and
+    /// `entitlement.tier_limit.warning`.
     #[serde(default)]
     pub warning_percentage: Option<Decimal>,
     /// The ids of 1 to 20 channels.
@@ -237,11 +253,12 @@ pub struct UpdateRule {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     pub customers: Patch<Vec<String>>,
-    /// The lines. Those with the kind and value of one before keep its id and what it has fired.
+    /// The lines. Those with the kind, value and group of one before keep its id and what it has
+    /// fired.
     #[serde(default)]
     #[schema(value_type = Option<Vec<NewLine>>)]
     pub lines: Patch<Vec<NewLine>>,
-    /// At how many percent of the limit to warn; null for 80.
+    /// At how many percent to warn; null for what a new rule has.
     #[serde(default)]
     #[schema(value_type = Option<Decimal>)]
     pub warning_percentage: Patch<Decimal>,
@@ -294,23 +311,14 @@ impl StoredRule {
     }
 }
 
-impl RuleType {
-    /// The notification type on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BalanceThreshold => "entitlements.balance.threshold",
-            Self::LimitWarning => "entitlement.limit.warning",
-            Self::LimitReached => "entitlement.limit.reached",
-        }
-    }
-}
-
 impl LineKind {
     const fn to_core(self) -> core_line::LineKind {
         match self {
             Self::UsagePercentage => core_line::LineKind::UsagePercentage,
             Self::UsageValue => core_line::LineKind::UsageValue,
             Self::BalanceValue => core_line::LineKind::BalanceValue,
+            Self::BalancePercentage => core_line::LineKind::BalancePercentage,
+            Self::Every => core_line::LineKind::Every,
         }
     }
 }

@@ -8,7 +8,7 @@ mod clock;
 mod destinations;
 mod failures;
 mod flow;
-mod receiver;
+pub(crate) mod receiver;
 mod retries;
 mod tls;
 mod world;

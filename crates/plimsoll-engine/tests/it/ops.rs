@@ -9,6 +9,7 @@ mod customers;
 mod failures;
 mod idempotency;
 mod keys;
+mod meters;
 mod notifications;
 mod partitions;
 mod refusals;

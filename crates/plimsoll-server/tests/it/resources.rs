@@ -47,6 +47,57 @@ async fn every_resource_can_be_made_shown_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn meters_and_rules_show_all_that_they_were_made_with() {
+    let product = Product::start().await;
+    let client = product.live();
+    let meter = json!({"key": "peak", "event_type": "load", "aggregation": "max",
+        "value_property": "$.load", "bucket": "15min", "group_by": {"host": "$.host"},
+        "filters": [{"property": "$.kind", "values": ["cpu", "gpu"]}]});
+    client.make("/v1/meters", &meter).await;
+    let meter_shown = client.get("/v1/meters/peak").await.json();
+    contains(&meter_shown, &meter);
+    assert_eq!(meter_shown["multiplier"], Value::Null);
+    client.make("/v1/features", &json!({"key": "peak", "type": "metered", "meter": "peak"})).await;
+    let channel = company::id(&client.make("/v1/channels", &company::channel()).await);
+    let threshold = json!({"name": "r", "type": "entitlements.balance.threshold",
+        "features": ["peak"], "channels": [channel], "hysteresis": "2",
+        "notify_on": ["crossed", "resolved"]});
+    let lines = [
+        json!({"kind": "every", "value": "10"}),
+        json!({"kind": "balance_percentage", "value": "5"}),
+        json!({"kind": "usage_value", "value": "7", "group": {"key": "host"}}),
+        json!({"kind": "usage_value", "value": "7", "group": {"key": "host", "value": "a"}}),
+    ];
+    let mut rule = threshold.clone();
+    rule["lines"] = json!(lines);
+    let made = company::id(&client.make("/v1/rules", &rule).await);
+    let shown = client.get(&format!("/v1/rules/{made}")).await.json();
+    contains(&shown, &threshold);
+    for (shown, line) in shown["lines"].as_array().expect("lines").iter().zip(&lines) {
+        contains(shown, line);
+    }
+    for (kind, warning) in [
+        ("entitlement.soft_limit.warning", json!("80")),
+        ("entitlement.tier_limit.warning", json!("75")),
+        ("entitlement.tier_limit.reached", Value::Null),
+        ("entitlements.reset", Value::Null),
+    ] {
+        let rule = json!({"name": "r", "type": kind, "channels": [channel]});
+        let shown = client.make("/v1/rules", &rule).await;
+        contains(&shown, &rule);
+        assert_eq!(shown["warning_percentage"], warning, "{kind}");
+    }
+    product.stop().await;
+}
+
+/// Every field of `expected` stands in `document` as it is.
+fn contains(document: &Value, expected: &Value) {
+    for (field, value) in expected.as_object().expect("an object") {
+        assert_eq!(&document[field], value, "{field} of {document}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_shown_when_it_is_made_and_never_again() {
     let product = Product::start().await;
     let client = product.live();

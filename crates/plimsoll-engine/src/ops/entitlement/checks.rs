@@ -133,3 +133,19 @@ fn only_for(field: &str, holds: bool, r#type: &str) -> Result<(), Problem> {
     }
     Err(Problem::invalid(field, format!("only a {type} entitlement has a {field}")))
 }
+
+/// Refuses a right to what cannot be limited, such as a mean (design 5.2).
+pub(super) fn check_limitable(
+    view: &crate::catalogue::EnvironmentView,
+    feature: &Feature,
+) -> Result<(), Problem> {
+    let meter = feature.meter.as_deref().and_then(|it| view.meters.find(it));
+    match meter.map(|it| &it.document) {
+        Some(meter) if !meter.is_limitable() => {
+            let (meter, how) = (&meter.key, meter.aggregation.as_str());
+            let detail = format!("its meter {meter:?} takes {how}, which is for queries only");
+            Err(Problem::at(ProblemCode::AggregationNotLimitable, "feature", detail))
+        }
+        _ => Ok(()),
+    }
+}

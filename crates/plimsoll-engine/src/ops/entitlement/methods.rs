@@ -188,6 +188,7 @@ impl Ops {
         let (turn, customer) = self.customer_in_turn(context, customer).await?;
         let customer = customer.document.id;
         let feature = self.feature_for(context, &request.feature)?;
+        super::checks::check_limitable(&*self.view(context)?, &feature)?;
         let most = limits::CUSTOMER_ENTITLEMENTS;
         let rows = self.entitlement_rows(context, customer, None, most).await?;
         let key = feature.id.to_string();

@@ -16,15 +16,12 @@ use crate::{
         problem::{Problem, ProblemCode},
         request::Patch,
         rule::{
-            CreateRule, Edge, Line, LineKind, NewLine, Rule, RuleType, StoredRule, UpdateRule,
-            WhenSeveral, distinct_edges,
+            CreateRule, Edge, Rule, RuleType, StoredRule, UpdateRule, WhenSeveral, distinct_edges,
+            lines,
         },
         scalar::Decimal,
     },
 };
-
-/// At how many percent of the limit a rule warns if it does not say.
-const WARNING_PERCENTAGE: i64 = 80;
 
 /// What checking a rule depends on.
 pub(super) struct Surroundings<'a> {
@@ -48,11 +45,12 @@ impl CreateRule {
         let r#type = read_type(&self.r#type)?;
         let (features, feature_ids) = find_features(around.view, &self.features)?;
         let channels = find_channels(around.view, &self.channels)?;
-        let lines = read_lines(r#type, self.lines, &[], around.mint_line)?;
+        let lines = lines::read(r#type, self.lines, &[], around.mint_line)?;
+        lines::check_groups(around.view, &feature_ids, &lines)?;
         let warning_percentage = read_warning_percentage(r#type, self.warning_percentage)?;
-        let hysteresis = read_hysteresis(self.hysteresis)?;
+        let hysteresis = read_hysteresis(r#type, self.hysteresis)?;
         fields::metadata(&self.metadata)?;
-        let limit_line = (r#type != RuleType::BalanceThreshold).then(around.mint_line);
+        let limit_line = r#type.hidden_line().map(|_| (around.mint_line)());
         let rule = Rule {
             id,
             name: self.name,
@@ -63,7 +61,7 @@ impl CreateRule {
             warning_percentage,
             channels,
             when_several: self.when_several,
-            notify_on: read_edges(self.notify_on.unwrap_or_else(|| vec![Edge::Crossed]))?,
+            notify_on: read_edges(r#type, self.notify_on.unwrap_or_else(|| vec![Edge::Crossed]))?,
             hysteresis,
             evaluate_on_create: self.evaluate_on_create.unwrap_or(true),
             disabled: self.disabled,
@@ -84,6 +82,7 @@ impl UpdateRule {
     ) -> Result<StoredRule, Problem> {
         self.r#type.check("type")?;
         let StoredRule { mut rule, mut feature_ids, mut limit_line } = before.clone();
+        let moves_groups = !matches!((&self.features, &self.lines), (Patch::Keep, Patch::Keep));
         rule.name = fields::never_null("name", self.name, rule.name)?;
         fields::name("name", &rule.name)?;
         match self.features {
@@ -97,7 +96,10 @@ impl UpdateRule {
             rule.customers = around.customers;
         }
         if let Some(lines) = given("lines", self.lines)? {
-            rule.lines = read_lines(rule.r#type, lines, &rule.lines, around.mint_line)?;
+            rule.lines = lines::read(rule.r#type, lines, &rule.lines, around.mint_line)?;
+        }
+        if moves_groups {
+            lines::check_groups(around.view, &feature_ids, &rule.lines)?;
         }
         if !matches!(self.warning_percentage, Patch::Keep) {
             let percentage = self.warning_percentage.apply(None);
@@ -112,10 +114,10 @@ impl UpdateRule {
             rule.channels = find_channels(around.view, &names)?;
         }
         if let Some(edges) = given("notify_on", self.notify_on)? {
-            rule.notify_on = read_edges(edges)?;
+            rule.notify_on = read_edges(rule.r#type, edges)?;
         }
         if !matches!(self.hysteresis, Patch::Keep) {
-            rule.hysteresis = read_hysteresis(self.hysteresis.apply(None))?;
+            rule.hysteresis = read_hysteresis(rule.r#type, self.hysteresis.apply(None))?;
         }
         rule.when_several =
             fields::never_null("when_several", self.when_several, rule.when_several)?;
@@ -141,9 +143,8 @@ fn given<T>(field: &str, patch: Patch<T>) -> Result<Option<T>, Problem> {
 }
 
 fn read_type(text: &str) -> Result<RuleType, Problem> {
-    let types = [RuleType::BalanceThreshold, RuleType::LimitWarning, RuleType::LimitReached];
-    types.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
-        let known = types.map(RuleType::as_str).join(", ");
+    RuleType::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
+        let known = RuleType::ALL.map(RuleType::as_str).join(", ");
         let detail = format!("{text:?} is not a type of rule; there are {known}");
         Problem::at(ProblemCode::UnknownRuleType, "type", detail)
     })
@@ -188,57 +189,6 @@ fn find_channels(view: &EnvironmentView, names: &[String]) -> Result<Vec<Channel
     names.iter().enumerate().map(find).collect()
 }
 
-/// The lines of a request; one with the kind and value of a line before keeps that line's id.
-fn read_lines(
-    r#type: RuleType,
-    lines: Vec<NewLine>,
-    before: &[Line],
-    mint: &dyn Fn() -> LineId,
-) -> Result<Vec<Line>, Problem> {
-    match (r#type, lines.len()) {
-        (RuleType::LimitWarning | RuleType::LimitReached, 0) => return Ok(Vec::new()),
-        (RuleType::LimitWarning | RuleType::LimitReached, _) => {
-            let detail = format!("a rule of type {} watches the limit alone", r#type.as_str());
-            return Err(Problem::at(ProblemCode::LinesNotAllowed, "lines", detail));
-        }
-        (RuleType::BalanceThreshold, 0) => {
-            let detail = format!("a rule of type {} has at least one line", r#type.as_str());
-            return Err(Problem::at(ProblemCode::LinesRequired, "lines", detail));
-        }
-        (RuleType::BalanceThreshold, count) if count > limits::RULE_LINES => {
-            let detail = format!("a rule has at most {} lines", limits::RULE_LINES);
-            return Err(Problem::at(ProblemCode::TooManyItems, "lines", detail));
-        }
-        (RuleType::BalanceThreshold, _) => {}
-    }
-    let mut read: Vec<Line> = Vec::with_capacity(lines.len());
-    for (index, NewLine { kind, value: Decimal(value), .. }) in lines.into_iter().enumerate() {
-        check_value(index, kind, value)?;
-        let same = |it: &&Line| it.kind == kind && it.value == value;
-        if read.iter().any(|it| same(&it)) {
-            let detail = "the rule has the same line already";
-            return Err(Problem::at(ProblemCode::DuplicateLine, format!("lines[{index}]"), detail));
-        }
-        let id = before.iter().find(same).map_or_else(mint, |it| it.id);
-        read.push(Line { id, kind, value });
-    }
-    Ok(read)
-}
-
-/// Usage is at zero before anything happens, so a line on it stands above zero. A balance comes
-/// down to zero, and many want to hear of just that.
-fn check_value(index: usize, kind: LineKind, value: Quantity) -> Result<(), Problem> {
-    let (is_valid, bound) = match kind {
-        LineKind::BalanceValue => (!value.is_negative(), "at zero or above"),
-        LineKind::UsagePercentage | LineKind::UsageValue => (value > Quantity::ZERO, "above zero"),
-    };
-    if is_valid {
-        return Ok(());
-    }
-    let detail = format!("such a line stands {bound}, not at {value}");
-    Err(Problem::at(ProblemCode::LineValueInvalid, format!("lines[{index}].value"), detail))
-}
-
 fn read_warning_percentage(
     r#type: RuleType,
     given: Option<Decimal>,
@@ -246,33 +196,38 @@ fn read_warning_percentage(
     let at = |detail: String| {
         Err(Problem::at(ProblemCode::InvalidWarningPercentage, "warning_percentage", detail))
     };
-    match (r#type, given) {
-        (RuleType::LimitWarning, None) => Ok(Some(Quantity::from_integer(WARNING_PERCENTAGE))),
-        (RuleType::LimitWarning, Some(Decimal(value))) => {
+    match (r#type.default_warning(), given) {
+        (default, None) => Ok(default.map(Quantity::from_integer)),
+        (None, Some(_)) => at(format!("a rule of type {} has none", r#type.as_str())),
+        (Some(_), Some(Decimal(value))) => {
             if value <= Quantity::ZERO || value >= Quantity::HUNDRED {
                 return at("a warning comes above 0 and below 100 percent".to_owned());
             }
             Ok(Some(value))
         }
-        (RuleType::BalanceThreshold | RuleType::LimitReached, None) => Ok(None),
-        (RuleType::BalanceThreshold | RuleType::LimitReached, Some(_)) => {
-            at(format!("a rule of type {} has none", r#type.as_str()))
-        }
     }
 }
 
-fn read_hysteresis(given: Option<Decimal>) -> Result<Quantity, Problem> {
+fn read_hysteresis(r#type: RuleType, given: Option<Decimal>) -> Result<Quantity, Problem> {
     let hysteresis = given.map_or(Quantity::ZERO, |it| it.0);
     if hysteresis.is_negative() {
         return Err(Problem::invalid("hysteresis", "hysteresis is not below zero"));
     }
+    if r#type == RuleType::Reset && !hysteresis.is_zero() {
+        let detail = format!("a rule of type {} has no lines to arm again", r#type.as_str());
+        return Err(Problem::invalid("hysteresis", detail));
+    }
     Ok(hysteresis)
 }
 
-fn read_edges(edges: Vec<Edge>) -> Result<Vec<Edge>, Problem> {
+fn read_edges(r#type: RuleType, edges: Vec<Edge>) -> Result<Vec<Edge>, Problem> {
     let edges = distinct_edges(edges);
     if !edges.contains(&Edge::Crossed) {
         let detail = r#"notify_on is ["crossed"] or ["crossed", "resolved"]"#;
+        return Err(Problem::invalid("notify_on", detail));
+    }
+    if r#type == RuleType::Reset && edges.contains(&Edge::Resolved) {
+        let detail = format!("what a rule of type {} tells of never resolves", r#type.as_str());
         return Err(Problem::invalid("notify_on", detail));
     }
     Ok(edges)
@@ -282,26 +237,19 @@ impl StoredRule {
     /// What evaluation depends on, and the document that notifications show.
     pub(super) fn to_core(&self, environment: EnvironmentId) -> core::Rule {
         let rule = &self.rule;
-        let (kind, level) = match rule.r#type {
-            RuleType::BalanceThreshold => (core::RuleKind::BalanceThreshold, None),
-            RuleType::LimitWarning => (core::RuleKind::LimitWarning, rule.warning_percentage),
-            RuleType::LimitReached => (core::RuleKind::LimitReached, Some(Quantity::HUNDRED)),
-        };
-        let limit_line = self.limit_line.zip(level).map(|(id, value)| {
-            let kind = core_line::LineKind::Limit;
+        let hidden_line = rule.r#type.hidden_line().zip(self.limit_line).map(|(kind, id)| {
+            // Without a percentage to warn at, it is the one of `reached`.
+            let value = rule.warning_percentage.unwrap_or(Quantity::HUNDRED);
             core_line::Line { id, kind, value, group: None }
         });
-        let lines = rule.lines.iter().map(|it| {
-            let kind = it.kind.to_core();
-            core_line::Line { id: it.id, kind, value: it.value, group: None }
-        });
+        let lines = rule.lines.iter().map(lines::to_core);
         core::Rule {
             id: rule.id,
             environment,
-            kind,
+            kind: rule.r#type.to_core(),
             features: self.feature_ids.clone(),
             customers: rule.customers.clone(),
-            lines: lines.chain(limit_line).collect(),
+            lines: lines.chain(hidden_line).collect(),
             channels: rule.channels.clone(),
             when_several: match rule.when_several {
                 WhenSeveral::Each => core::WhenSeveral::Each,

@@ -18,7 +18,7 @@ const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 
 /// What the receiver does with a request.
 #[derive(Debug, Clone)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// Writes these bytes and waits for the next request.
     Write(Vec<u8>),
     /// Writes these bytes and closes.
@@ -33,19 +33,19 @@ pub(super) enum Reply {
 
 /// One request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Received {
+pub(crate) struct Received {
     /// The request line.
-    pub(super) line: String,
+    pub(crate) line: String,
     /// Lower-case names.
-    pub(super) headers: HashMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
     /// Number of the connection, from 0.
-    pub(super) connection: usize,
+    pub(crate) connection: usize,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Receiver {
-    pub(super) address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     reply: watch::Sender<Reply>,
     received: Arc<Mutex<Vec<Received>>>,
     count: watch::Sender<usize>,
@@ -53,7 +53,7 @@ pub(super) struct Receiver {
 
 impl Reply {
     /// An answer with this status, further header lines and body.
-    pub(super) fn status(status: u16, headers: &str, body: &str) -> Self {
+    pub(crate) fn status(status: u16, headers: &str, body: &str) -> Self {
         let length = body.len();
         let text = format!(
             "HTTP/1.1 {status} Some Reason\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
@@ -61,19 +61,19 @@ impl Reply {
         Self::Write(text.into_bytes())
     }
 
-    pub(super) fn ok() -> Self {
+    pub(crate) fn ok() -> Self {
         Self::status(200, "", "ok")
     }
 }
 
 impl Received {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 impl Receiver {
-    pub(super) async fn start(tasks: &TaskGroup, reply: Reply) -> Self {
+    pub(crate) async fn start(tasks: &TaskGroup, reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Self {
             address: listener.local_addr().unwrap(),
@@ -107,27 +107,27 @@ impl Receiver {
         receiver
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook?x=1", self.address)
     }
 
     /// Changes what happens to requests from now on, also to those that are held.
-    pub(super) fn set(&self, reply: Reply) {
+    pub(crate) fn set(&self, reply: Reply) {
         self.reply.send_replace(reply);
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
     /// The `webhook-id` of each request, in order of arrival.
-    pub(super) fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         let received = self.received.lock().unwrap();
         received.iter().map(|it| it.header("webhook-id").to_owned()).collect()
     }
 
     /// Waits until at least so many requests have come.
-    pub(super) async fn wait_for(&self, count: usize) {
+    pub(crate) async fn wait_for(&self, count: usize) {
         let mut counts = self.count.subscribe();
         let waiting = counts.wait_for(|it| *it >= count);
         let waited = tokio::time::timeout(super::world::PATIENCE, waiting).await;

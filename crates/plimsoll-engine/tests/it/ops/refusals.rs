@@ -1,17 +1,23 @@
 //! Every refusal of a request names its code and its field, and changes nothing.
 //!
-//! A table has one request a line: method, path, body, `->`, code, field; what follows the arrow
-//! may stand on the next line. The body of a POST is laid over a good one, so that a line shows
-//! only what is wrong.
+//! A table has one request after the other: method, path, body, `->`, code, field; long ones go on
+//! in the next line, after the arrow or inside the body. The body of a POST is laid over a good
+//! one, so that a line shows only what is wrong.
+//!
+//! Not here: what is refused of what meters measure (`meters`) and of lines (`rules`).
 
 use serde_json::{Value, json};
 
 use super::world::{User, World, channel_of, refusal, tokens};
 
-async fn check(user: &User, good: Value, table: &str) {
+pub(super) async fn check(user: &User, good: Value, table: &str) {
     let before = user.items("/audit?limit=1000").await.len();
     let mut lines = table.lines().map(str::trim).filter(|it| !it.is_empty());
     while let Some(line) = lines.next() {
+        let mut line = line.to_owned();
+        while !line.contains(" ->") {
+            line.push_str(lines.next().unwrap());
+        }
         let (request, expected) = match line.strip_suffix(" ->") {
             Some(request) => (request, lines.next().unwrap()),
             None => line.split_once(" -> ").unwrap(),

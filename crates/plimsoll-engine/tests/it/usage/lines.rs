@@ -96,7 +96,7 @@ async fn row_16_a_disabled_rule_records_and_sends_nothing() {
     let change = json!({"disabled": false});
     world.engine.ops.update_rule(&world.context(), &rule, request(&change)).await.unwrap();
     world.uses("globex", 1).await;
-    wait_for(&world, 2).await;
+    world.until_told(2).await;
     let expected = ["50 crossed rule_enabled", "50 crossed usage rule_disabled"];
     assert_eq!(world.crossings().await, expected);
 }
@@ -122,7 +122,7 @@ async fn row_9_a_rule_that_is_made_late_fires_for_those_who_are_past_it() {
     world.small_company(Some("100")).await;
     world.uses("acme", 60).await;
     world.rule(&["50"], &json!({})).await;
-    wait_for(&world, 1).await;
+    world.until_told(1).await;
     assert_eq!(world.crossings().await, ["50 crossed rule_created"]);
     world.rule(&["40"], &json!({"evaluate_on_create": false})).await;
     world.uses("acme", 1).await;
@@ -151,23 +151,13 @@ async fn rows_6_to_8_a_changed_limit_moves_the_lines() {
 async fn row_5_a_new_period_arms_every_line() {
     let mut world = World::start().await;
     world.small_company(Some("100")).await;
-    world.rule(&["80"], &json!({})).await;
+    let channel = world.channel_for(&[]).await;
+    world.rule(&["80"], &json!({"channels": [channel]})).await;
     world.uses("acme", 90).await;
     world.clock.advance(std::time::Duration::from_hours(30 * 24));
     assert_eq!(world.usage("acme").await, "0");
     world.uses("acme", 85).await;
     assert_eq!(world.crossings().await, ["80 crossed usage", "80 crossed usage"]);
-}
-
-/// What the catalogue makes due is worked off between usage: wait until it is.
-async fn wait_for(world: &World, count: usize) {
-    for _ in 0..2_000 {
-        if world.notifications().await.len() >= count {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("{} notifications", world.notifications().await.len());
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a condition may take to come about.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// 2026-03-10T12:00:00Z
 pub(super) const START_MS: i64 = 1_773_144_000_000;
 
