@@ -22,7 +22,7 @@ use super::{documents::Documents, memory::FoundCrossing};
 use crate::{
     delivery::{channels::ChannelRegistry, dispatcher::Outbound},
     deps::Random,
-    ingest::{event, json::Scanner},
+    ingest::{event::EventReader, json::Scanner},
 };
 
 /// Deliveries of one log row that an ordinal can tell apart.
@@ -252,7 +252,7 @@ fn raw(json: &[u8]) -> Cow<'_, RawValue> {
 
 fn event_view(raw: &str, stamp: Timestamp) -> Option<EventView<'_>> {
     let mut scanner = Scanner::new(raw);
-    let event = event::read(raw, &mut scanner).ok()?.ok()?;
+    let event = EventReader::default().read(&mut scanner).ok()?.ok()?;
     let time = event.time.unwrap_or(stamp).to_string();
     Some(EventView { source: event.source, id: event.id, subject: event.subject, time })
 }

@@ -13,7 +13,7 @@ use plimsoll_core::{
 };
 
 use crate::ingest::{
-    event::{self, Event},
+    event::{Event, EventReader},
     json::{Kind, Scanner, Value},
 };
 
@@ -159,7 +159,7 @@ impl StoredEvent {
     /// Reads the event again, as it was read when it was accepted.
     pub(super) fn event(&self) -> Result<Event<'_>, Corrupt> {
         let mut scanner = Scanner::new(&self.raw);
-        match event::read(&self.raw, &mut scanner) {
+        match EventReader::default().read(&mut scanner) {
             Ok(Ok(event)) => Ok(event),
             _ => Err(Corrupt { expected: "an event that can be read again" }),
         }
