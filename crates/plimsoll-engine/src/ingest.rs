@@ -7,7 +7,6 @@
 
 use std::{borrow::Cow, fmt, hash::Hasher, sync::Arc};
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use hashbrown::HashMap;
 use plimsoll_core::{
@@ -25,12 +24,14 @@ use crate::{
     },
     deps::Deps,
     ops::{customer::Customer, environment::UnknownSubjects},
-    partition::{BodyText, IncomingEvent, Partitions, UsageError, UsageOutcome, UsageRequest},
+    partition::{IncomingEvent, Partitions, UsageError, UsageOutcome, UsageRequest},
 };
 
+pub mod body;
 pub mod event;
 pub mod json;
 
+use body::{BodyText, Buffer, Buffers};
 use event::{Event, EventReader, Refused};
 use json::{Malformed, Scanner};
 
@@ -147,6 +148,7 @@ pub struct Ingest {
     catalogue: Arc<Catalogue>,
     partitions: Partitions,
     identify: Identify,
+    buffers: Buffers,
 }
 
 /// A request that has been read: its events by partition, and what was refused.
@@ -195,17 +197,23 @@ impl Ingest {
         partitions: Partitions,
         identify: Identify,
     ) -> Self {
-        Self { deps: deps.clone(), catalogue, partitions, identify }
+        let buffers = Buffers::default();
+        Self { deps: deps.clone(), catalogue, partitions, identify, buffers }
+    }
+
+    /// Where the memory of bodies goes when it is no longer needed, and where to take it from.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// Stores the events of a body. When it is `Ok`, what was accepted is durable.
     pub async fn accept(
         &self,
         environment: EnvironmentId,
-        body: Bytes,
+        body: impl Into<Buffer>,
         mode: Mode,
     ) -> Result<Answer, IngestError> {
-        let Some(body) = BodyText::new(body) else {
+        let Some(body) = BodyText::new(body.into()) else {
             let detail = "the body is not UTF-8".to_owned();
             return Err(IngestError::Malformed { detail });
         };
