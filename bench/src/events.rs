@@ -23,7 +23,7 @@ pub(crate) struct Template<'a> {
     pub(crate) run: &'a str,
     /// The events' type.
     pub(crate) event_type: &'a str,
-    /// The events' time.
+    /// The time of the first event; each is a millisecond before the one in front of it.
     pub(crate) time: Timestamp,
 }
 
@@ -77,7 +77,9 @@ impl Request {
 }
 
 fn event(template: Template<'_>, index: usize, subject: &str, tokens: u32) -> String {
-    let Template { run, event_type, time, .. } = template;
+    let Template { run, event_type, .. } = template;
+    // Events of one request are not of one moment.
+    let time = template.time.plus_ms(-(index as i64));
     format!(
         "{{\"specversion\":\"1.0\",\"id\":\"{run}-{SEQUENCE_MARK}-{index:04}\",\
          \"source\":\"bench/gateway-1\",\"type\":\"{event_type}\",\"subject\":\"{subject}\",\

@@ -5,9 +5,12 @@
 use std::{
     fs,
     future::Future,
+    io,
+    path::Path,
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// This moment.
@@ -65,6 +68,20 @@ pub(crate) fn cpu_ms(process: u32) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some((user + system) * 10)
+}
+
+/// A folder for one run, removed when dropped: inside `parent` or the temporary folder.
+pub(crate) fn folder(parent: Option<&Path>) -> io::Result<TempDir> {
+    const PREFIX: &str = "plimsoll-bench-";
+    match parent {
+        Some(parent) => TempDir::with_prefix_in(PREFIX, parent),
+        None => TempDir::with_prefix(PREFIX),
+    }
+}
+
+/// Tells whoever watches how far it is.
+pub(crate) fn say(what: &str) {
+    eprintln!("bench: {what}");
 }
 
 /// How many processors there are.

@@ -19,6 +19,7 @@ mod machine;
 mod options;
 mod product;
 mod receiver;
+mod redis;
 mod report;
 mod setup;
 mod workload;
@@ -50,6 +51,9 @@ async fn run(options: options::Options) -> Result<(), Failure> {
         Workload::Single => workload::single::run(bench).await?,
         Workload::Latency => workload::latency::run(bench).await?,
         Workload::Rss => workload::rss::run(bench).await?,
+        Workload::Growth => workload::growth::run(bench).await?,
+        Workload::Memory => workload::memory::run(bench).await?,
+        Workload::Recovery => workload::recovery::run(bench).await?,
         Workload::All => {
             let mut figures = workload::rss::run(bench).await?;
             figures.extend(workload::ingest::run(bench).await?);

@@ -27,14 +27,20 @@ pub(crate) enum Workload {
     Latency,
     /// Resident memory, idle and after ingest.
     Rss,
-    /// Everything above, one after the other.
+    /// Throughput with many customers and with many rules, as a share of that with few.
+    Growth,
+    /// Resident memory of customers with three entitlements each.
+    Memory,
+    /// Killed with a long tail of the log: how long until it is ready again.
+    Recovery,
+    /// Ingest, one event a request, latency and resident memory, one after the other.
     All,
     /// The baseline, started by the other workloads: reads a body, answers 200.
     EmptyHandler,
 }
 
 /// How to measure it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Bench {
     /// The product [default: `plimsoll` beside this program]
     #[arg(long, global = true)]
@@ -49,10 +55,15 @@ pub(crate) struct Bench {
     #[arg(long, global = true, default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
-    /// Customers, each with one entitlement under five lines
-    #[arg(long, global = true, default_value_t = 1_000)]
+    /// Customers, each with one entitlement under five lines [default: 100,000 for ingest, memory
+    /// and growth, else 1,000]
+    #[arg(long, global = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) customers: u32,
+    pub(crate) customers: Option<u32>,
+    /// Rules on the metered feature, each of five lines; all but the first watch one customer each
+    #[arg(long, global = true, default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rules: u32,
     /// Connections that send batches
     #[arg(long, global = true, default_value_t = 8)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -69,7 +80,33 @@ pub(crate) struct Bench {
     #[arg(long, global = true, default_value_t = 100_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=2_000_000))]
     pub(crate) background: u32,
+    /// Events after the last checkpoint of the recovery workload, about
+    #[arg(long, global = true, default_value_t = 10_000_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=14_000_000))]
+    pub(crate) tail: u64,
     /// Environment of the product, as NAME=VALUE; may be repeated
     #[arg(long, global = true)]
     pub(crate) set: Vec<String>,
+}
+
+/// Customers of a workload that is not about how many there are.
+const FEW_CUSTOMERS: u32 = 1_000;
+/// Customers of a workload that is.
+const MANY_CUSTOMERS: u32 = 100_000;
+
+impl Bench {
+    /// How many customers there are, if nothing else was said.
+    pub(crate) fn customers(&self) -> u32 {
+        self.customers.unwrap_or(FEW_CUSTOMERS)
+    }
+
+    /// The same options with many customers, unless it was said how many.
+    pub(crate) fn with_many_customers(&self) -> Self {
+        self.with_customers(self.customers.unwrap_or(MANY_CUSTOMERS))
+    }
+
+    /// The same options with so many customers.
+    pub(crate) fn with_customers(&self, customers: u32) -> Self {
+        Self { customers: Some(customers), ..self.clone() }
+    }
 }

@@ -36,10 +36,19 @@ pub(crate) struct Product {
 impl Product {
     /// Starts the release binary on an empty folder and waits until it is ready.
     pub(crate) async fn start(options: &Bench) -> Result<Self, Failure> {
-        let folder = match &options.data_dir {
-            Some(parent) => TempDir::with_prefix_in("plimsoll-bench-", parent)?,
-            None => TempDir::with_prefix("plimsoll-bench-")?,
-        };
+        Self::start_in(machine::folder(options.data_dir.as_deref())?, options).await
+    }
+
+    /// Kills it in the middle of everything, and starts it again on what it left behind.
+    pub(crate) async fn crash(self, options: &Bench) -> Result<Self, Failure> {
+        let Self { mut child, folder, .. } = self;
+        child.kill().await?;
+        // A process that is to come writes its own.
+        fs::remove_file(folder.path().join("data").join("address"))?;
+        Self::start_in(folder, options).await
+    }
+
+    async fn start_in(folder: TempDir, options: &Bench) -> Result<Self, Failure> {
         let data = folder.path().join("data");
         let log = File::create(folder.path().join("log"))?;
         let begun = machine::now();

@@ -19,6 +19,8 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     /// What the same run gave for the thing it is compared with.
     pub(crate) baseline: Option<f64>,
+    /// How many customers there were, if not as many as the options say.
+    pub(crate) customers: Option<u32>,
     /// Other numbers that explain this one.
     pub(crate) detail: Vec<(&'static str, f64)>,
 }
@@ -26,12 +28,18 @@ pub(crate) struct Figure {
 impl Figure {
     /// A figure without a baseline.
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, baseline: None, detail: Vec::new() }
+        Self { name: name.into(), value, unit, baseline: None, customers: None, detail: Vec::new() }
     }
 
     /// Names what it is compared with.
     pub(crate) fn against(mut self, baseline: f64) -> Self {
         self.baseline = Some(baseline);
+        self
+    }
+
+    /// Says how many customers there were.
+    pub(crate) fn of_customers(mut self, customers: u32) -> Self {
+        self.customers = Some(customers);
         self
     }
 
@@ -46,7 +54,7 @@ impl Figure {
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut text = format!(
         "\n{:<44} {:>14} {:<9} {:>14} {:>7}  {}\n",
-        "figure", "value", "unit", "empty handler", "ratio", "detail"
+        "figure", "value", "unit", "baseline", "ratio", "detail"
     );
     for figure in figures {
         let (baseline, ratio) = match figure.baseline {
@@ -88,7 +96,7 @@ pub(crate) fn json_lines(figures: &[Figure], options: &Bench) -> Vec<String> {
             json!({
                 "figure": figure.name, "value": figure.value, "unit": figure.unit,
                 "baseline": figure.baseline, "detail": detail, "backend": backend,
-                "customers": options.customers, "batch": options.batch,
+                "customers": figure.customers.unwrap_or(options.customers()), "batch": options.batch,
                 "seconds": options.seconds, "cores": machine::cores(), "commit": commit, "at": at,
             })
             .to_string()

@@ -89,20 +89,24 @@ impl Api {
         Ok(made["id"].as_str().ok_or("a channel has an id")?.to_owned())
     }
 
-    /// A rule on `feature` with lines of one kind.
+    /// A rule on `feature` with lines of one kind, for one customer or for all.
     pub(crate) async fn rule(
         &mut self,
         feature: &str,
         kind: &str,
         levels: &[u32],
         channel: &str,
+        customer: Option<&str>,
     ) -> Result<(), Failure> {
         let lines: Vec<Value> =
             levels.iter().map(|it| json!({"kind": kind, "value": it.to_string()})).collect();
-        let rule = json!({
+        let mut rule = json!({
             "name": format!("lines on {feature}"), "type": "entitlements.balance.threshold",
             "features": [feature], "lines": lines, "channels": [channel],
         });
+        if let Some(customer) = customer {
+            rule["customers"] = json!([customer]);
+        }
         self.post("/v1/rules", &rule).await?;
         Ok(())
     }
@@ -118,23 +122,43 @@ pub(crate) async fn customers(
     feature: &str,
     limit: Option<u64>,
 ) -> Result<(), Failure> {
-    let mut entitlement = json!({
-        "feature": feature, "type": "metered", "usage_period": {"interval": "month"},
-    });
-    if let Some(limit) = limit {
-        entitlement["limit"] = json!(limit.to_string());
-    }
-    let entitlement = Arc::new(entitlement);
+    let made = Made { are_new: true, entitlement: entitlement(feature, limit) };
+    make(address, prefix, count, made).await
+}
+
+/// Gives each of these customers one more monthly entitlement.
+pub(crate) async fn entitlements(
+    address: SocketAddr,
+    prefix: &str,
+    count: u32,
+    feature: &str,
+    limit: Option<u64>,
+) -> Result<(), Failure> {
+    let made = Made { are_new: false, entitlement: entitlement(feature, limit) };
+    make(address, prefix, count, made).await
+}
+
+/// What is made for each customer.
+struct Made {
+    /// Whether the customer itself is to be made.
+    are_new: bool,
+    entitlement: Value,
+}
+
+async fn make(address: SocketAddr, prefix: &str, count: u32, made: Made) -> Result<(), Failure> {
+    let made = Arc::new(made);
     let mut makers = Vec::new();
     for first in 0..CUSTOMER_CONNECTIONS.min(count) {
-        let (prefix, entitlement) = (prefix.to_owned(), Arc::clone(&entitlement));
+        let (prefix, made) = (prefix.to_owned(), Arc::clone(&made));
         makers.push(machine::spawn(async move {
             let mut api = Api::open(address).await?;
             for number in (first..count).step_by(CUSTOMER_CONNECTIONS as usize) {
                 let key = subject(&prefix, number);
-                let customer = json!({"key": key, "name": key, "subjects": [key]});
-                api.post("/v1/customers", &customer).await?;
-                api.post(&format!("/v1/customers/{key}/entitlements"), &entitlement).await?;
+                if made.are_new {
+                    let customer = json!({"key": key, "name": key, "subjects": [key]});
+                    api.post("/v1/customers", &customer).await?;
+                }
+                api.post(&format!("/v1/customers/{key}/entitlements"), &made.entitlement).await?;
             }
             Ok::<(), Failure>(())
         }));
@@ -143,6 +167,16 @@ pub(crate) async fn customers(
         maker.await??;
     }
     Ok(())
+}
+
+fn entitlement(feature: &str, limit: Option<u64>) -> Value {
+    let mut entitlement = json!({
+        "feature": feature, "type": "metered", "usage_period": {"interval": "month"},
+    });
+    if let Some(limit) = limit {
+        entitlement["limit"] = json!(limit.to_string());
+    }
+    entitlement
 }
 
 /// The key and only subject of a customer.

@@ -13,8 +13,11 @@ use std::{
 
 use crate::{Failure, client::Connection, events::Request, machine, report::Percentiles};
 
+pub(crate) mod growth;
 pub(crate) mod ingest;
 pub(crate) mod latency;
+pub(crate) mod memory;
+pub(crate) mod recovery;
 pub(crate) mod rss;
 pub(crate) mod single;
 

@@ -18,6 +18,7 @@ use crate::{
     options::Bench,
     product::{KEY, Product},
     receiver::Receiver,
+    redis::Redis,
     report::Figure,
     setup::{self, Api},
 };
@@ -34,24 +35,45 @@ const TOKENS_MAX: u32 = 512;
 /// Different requests that each connection has ready.
 const REQUESTS_PER_CONNECTION: u32 = 8;
 
-/// Measures the empty handler, then the product.
+/// Measures Redis if there is one, the empty handler, then the product.
 pub(crate) async fn run(options: &Bench) -> Result<Vec<Figure>, Failure> {
+    let options = &options.with_many_customers();
+    let mut figures = Vec::new();
+    if let Some(redis) = Redis::start(options).await? {
+        figures.push(redis.increments(options.seconds).await?);
+    }
     let empty = EmptyHandler::start().await?;
     let sequence = Arc::new(AtomicU32::new(0));
     let ceiling = drive(empty.address, requests(options, "e"), &sequence, options.seconds).await?;
     drop(empty);
+    let measured = measure(options).await?.against(ceiling.events_per_second());
+    let figure = match figures.first() {
+        Some(increments) => {
+            let ratio = measured.value / increments.value;
+            measured.with("x Redis", ratio)
+        }
+        None => measured,
+    };
+    figures.push(figure);
+    Ok(figures)
+}
 
+/// Measures the product alone.
+pub(crate) async fn measure(options: &Bench) -> Result<Figure, Failure> {
+    let sequence = Arc::new(AtomicU32::new(0));
     let (arrivals, _kept_open) = mpsc::unbounded_channel();
     let receiver = Receiver::start(arrivals).await?;
     let product = Product::start(options).await?;
     prepare(options, &product, &receiver, Some(LIMIT)).await?;
+    machine::say(&format!("{} customers are made; measuring", options.customers()));
     let cpu_before_ms = machine::cpu_ms(product.process()).unwrap_or_default();
     let requests = requests(options, "b");
     let event_bytes =
         requests.first().and_then(|it| it.first()).map_or(0, Request::bytes_per_event);
     let driven = drive(product.address, requests, &sequence, options.seconds).await?;
     let cpu_ms = machine::cpu_ms(product.process()).unwrap_or_default() - cpu_before_ms;
-    let figure = figure(&driven, &ceiling)
+    let figure = figure(&driven)
+        .of_customers(options.customers())
         .with("bytes an event", event_bytes as f64)
         .with("product CPU s per 1M", cpu_ms as f64 * 1e3 / driven.events as f64)
         .with("webhooks", receiver.received() as f64);
@@ -63,12 +85,11 @@ pub(crate) async fn run(options: &Bench) -> Result<Vec<Figure>, Failure> {
         }
     };
     product.stop().await?;
-    Ok(vec![figure])
+    Ok(figure)
 }
 
-fn figure(driven: &Driven, ceiling: &Driven) -> Figure {
+fn figure(driven: &Driven) -> Figure {
     Figure::new("durable ingest, batches", driven.events_per_second(), "events/s")
-        .against(ceiling.events_per_second())
         .with("p50 ms", driven.latency.at_ms(0.5))
         .with("p99 ms", driven.latency.at_ms(0.99))
         .with("pushed back", driven.pushed_back as f64)
@@ -84,8 +105,13 @@ pub(crate) async fn prepare(
     let mut api = Api::open(product.address).await?;
     api.meter_and_feature(FEATURE, EVENT_TYPE).await?;
     let channel = api.channel("bench", &receiver.url()).await?;
-    api.rule(FEATURE, "usage_percentage", &PERCENTAGES, &channel).await?;
-    setup::customers(product.address, "c", options.customers, FEATURE, limit).await
+    api.rule(FEATURE, "usage_percentage", &PERCENTAGES, &channel, None).await?;
+    setup::customers(product.address, "c", options.customers(), FEATURE, limit).await?;
+    for rule in 1..options.rules {
+        let watched = setup::subject("c", rule % options.customers());
+        api.rule(FEATURE, "usage_percentage", &PERCENTAGES, &channel, Some(&watched)).await?;
+    }
+    Ok(())
 }
 
 /// Ready-made batches for each connection, over all customers.
@@ -95,7 +121,7 @@ pub(crate) fn requests(options: &Bench, run: &str) -> Vec<Vec<Request>> {
     let batch = |connection: u32, number: u32, random: &mut Sequence| {
         let usage: Vec<(String, u32)> = (0..options.batch)
             .map(|_| {
-                let customer = setup::subject("c", random.below(options.customers));
+                let customer = setup::subject("c", random.below(options.customers()));
                 (customer, 1 + random.below(TOKENS_MAX - 1))
             })
             .collect();

@@ -63,7 +63,7 @@ async fn run_at(options: &Bench, crossings_per_second: u32) -> Result<Figure, Fa
     api.meter_and_feature(FEATURE, EVENT_TYPE).await?;
     let channel = api.channel("crossings", &receiver.url()).await?;
     let levels: Vec<u32> = (1..=LINES).collect();
-    api.rule(FEATURE, "usage_value", &levels, &channel).await?;
+    api.rule(FEATURE, "usage_value", &levels, &channel, None).await?;
     setup::customers(product.address, "x", customers, FEATURE, None).await?;
 
     let schedule = Arc::new(Schedule {

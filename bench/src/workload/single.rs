@@ -32,16 +32,7 @@ const FSYNC_BYTES: usize = 4096;
 
 /// Measures the disk, the empty handler, then the product.
 pub(crate) async fn run(options: &Bench) -> Result<Vec<Figure>, Failure> {
-    let shape = Bench {
-        batch: 1,
-        connections: CONNECTIONS,
-        binary: options.binary.clone(),
-        data_dir: options.data_dir.clone(),
-        database_url: options.database_url.clone(),
-        crossings: Vec::new(),
-        set: options.set.clone(),
-        ..*options
-    };
+    let shape = Bench { batch: 1, connections: CONNECTIONS, ..options.clone() };
     let folder = options.data_dir.clone().unwrap_or_else(std::env::temp_dir);
     let fsync = fsync_times(&folder)?;
 
@@ -56,7 +47,9 @@ pub(crate) async fn run(options: &Bench) -> Result<Vec<Figure>, Failure> {
     let product = Product::start(options).await?;
     ingest::prepare(options, &product, &receiver, None).await?;
     let requests = ingest::requests(&shape, "s");
+    let cpu_before_ms = machine::cpu_ms(product.process()).unwrap_or_default();
     let driven = drive(product.address, requests, &sequence, options.seconds).await?;
+    let cpu_ms = machine::cpu_ms(product.process()).unwrap_or_default() - cpu_before_ms;
     product.stop().await?;
 
     let figure =
@@ -67,6 +60,7 @@ pub(crate) async fn run(options: &Bench) -> Result<Vec<Figure>, Failure> {
             .with("empty p99 ms", ceiling.latency.at_ms(0.99))
             .with("fsync p50 ms", fsync.at_ms(0.5))
             .with("64/fsync req/s", f64::from(CONNECTIONS) * 1e3 / fsync.at_ms(0.5))
+            .with("product CPU s per 1M", cpu_ms as f64 * 1e3 / driven.requests as f64)
             .with("pushed back", driven.pushed_back as f64);
     Ok(vec![figure])
 }

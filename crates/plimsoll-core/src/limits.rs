@@ -144,6 +144,14 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 /// Bytes that the bodies of all requests hold together.
 pub const BODIES_BYTES: usize = 512 * 1024 * 1024;
+/// Bytes from which on the memory of a body of events is kept to be used again.
+pub const KEPT_BODY_BYTES_MIN: usize = 64 * 1024;
+/// Bytes of the largest body of events whose memory is kept.
+pub const KEPT_BODY_BYTES: usize = 1024 * 1024;
+/// Bodies of events whose memory is kept.
+pub const KEPT_BODIES: usize = 16;
+/// Bytes of the buffers that a thread keeps for writing its next row of usage.
+pub const KEPT_ROW_BYTES: usize = 8 * 1024 * 1024;
 /// Time in which a request's body must arrive.
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
 /// Bytes of a refused body that are read and thrown away, so that its sender reads the refusal.

@@ -16,7 +16,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use plimsoll_core::{
     command::ControlCommand,
     entitlement::EntitlementValue,
@@ -30,7 +29,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::{
     delivery::{channels::ChannelRegistry, dispatcher::DispatcherHandle},
     deps::Deps,
-    ingest::Identify,
+    ingest::{Identify, body::BodyText},
     ops::{
         customer::Customer,
         port::{ChangeError, CustomerChange, PartitionPort, ValueError},
@@ -78,26 +77,6 @@ pub enum Status {
     Running = 1,
     /// Stopped by a broken promise (an assertion): a human must look.
     Broken = 2,
-}
-
-/// A body of events as text, shared by the partitions that its events go to.
-#[derive(Debug, Clone)]
-pub struct BodyText(Arc<String>);
-
-impl BodyText {
-    /// The text of `bytes`, if they are UTF-8. Bytes that nobody else holds are not copied.
-    pub fn new(bytes: Bytes) -> Option<Self> {
-        String::from_utf8(bytes.into()).ok().map(|it| Self(Arc::new(it)))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Events of one request that belong to one partition.

@@ -6,7 +6,6 @@
 //! Not here: which attributes an event must have (`plimsoll_engine::ingest`).
 
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::Bytes;
 use plimsoll_engine::ops::problem::ProblemCode;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -23,7 +22,7 @@ pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
 }
 
 /// The structured form of the event whose data is `data`, which is JSON or empty.
-pub(crate) fn structured(headers: &HeaderMap, data: &[u8]) -> Answer<Bytes> {
+pub(crate) fn structured(headers: &HeaderMap, data: &[u8]) -> Answer<Vec<u8>> {
     let mut event = Map::new();
     for (name, value) in headers {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
@@ -49,7 +48,7 @@ pub(crate) fn structured(headers: &HeaderMap, data: &[u8]) -> Answer<Bytes> {
         text.extend_from_slice(data.get().as_bytes());
         text.push(b'}');
     }
-    Ok(text.into())
+    Ok(text)
 }
 
 /// The text of a header's value: percent-encoded UTF-8, as the HTTP binding of CloudEvents says.

@@ -12,10 +12,10 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use plimsoll_core::limits;
-use plimsoll_engine::{deps::Clock, ops::problem::ProblemCode};
+use plimsoll_engine::{deps::Clock, ingest::body::Buffer, ops::problem::ProblemCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Ending;
@@ -48,46 +48,52 @@ impl Default for BodyBudget {
 #[derive(Debug)]
 pub(crate) struct Held {
     /// The bytes, decompressed.
-    pub(crate) bytes: Bytes,
-    _share: Share,
+    pub(crate) bytes: Buffer,
+    /// Its part of the budget.
+    pub(crate) share: Share,
+}
+
+/// The length that the headers announce; 0 if they do not, or name none.
+pub(crate) fn announced(headers: &HeaderMap) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
 }
 
 /// Reads `body` as `headers` describe it: at most `bytes_max`, also after decompression.
+///
+/// `room` is where the bytes go as they are sent. It is empty, and may have memory already.
 pub(crate) async fn read(
     mut body: Body,
     headers: &HeaderMap,
     bytes_max: usize,
     budget: &BodyBudget,
     clock: &dyn Clock,
+    mut room: Buffer,
 ) -> Result<Held, Ending> {
     let encoding = Encoding::of(headers)?;
     let mut share = Share { budget: budget.clone(), permit: None };
     let timeout = clock.sleep(Duration::from_millis(limits::BODY_TIMEOUT_MS));
     let sent = tokio::select! {
-        sent = gather(&mut body, headers, bytes_max, &mut share) => sent,
+        sent = gather(&mut body, headers, bytes_max, &mut share, &mut room) => sent,
         () = timeout => return Err(too_slow()),
     };
-    let sent = match sent {
-        Ok(sent) => sent,
-        Err(ending) => {
-            drop(share);
-            linger(body, headers, clock).await;
-            return Err(ending);
-        }
-    };
+    if let Err(ending) = sent {
+        drop((share, room));
+        linger(body, headers, clock).await;
+        return Err(ending);
+    }
     let bytes = match encoding {
-        Encoding::Identity => sent,
+        Encoding::Identity => room,
         Encoding::Gzip => {
-            let reader = flate2::read::MultiGzDecoder::new(&*sent);
-            inflate(reader, bytes_max, &mut share)?
+            let reader = flate2::read::MultiGzDecoder::new(room.as_slice());
+            inflate(reader, bytes_max, &mut share)?.into()
         }
         Encoding::Zstd => {
-            let reader =
-                zstd::stream::read::Decoder::with_buffer(&*sent).map_err(|_| not_encoded())?;
-            inflate(reader, bytes_max, &mut share)?
+            let reader = zstd::stream::read::Decoder::with_buffer(room.as_slice());
+            inflate(reader.map_err(|_| not_encoded())?, bytes_max, &mut share)?.into()
         }
     };
-    Ok(Held { bytes, _share: share })
+    Ok(Held { bytes, share })
 }
 
 #[derive(Clone, Copy)]
@@ -122,31 +128,26 @@ async fn gather(
     headers: &HeaderMap,
     bytes_max: usize,
     share: &mut Share,
-) -> Result<Bytes, Ending> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|it| it.to_str().ok()?.parse::<usize>().ok())
-        .unwrap_or(0);
+    room: &mut Buffer,
+) -> Result<(), Ending> {
+    let announced = announced(headers);
     if announced > bytes_max {
         return Err(too_large(bytes_max));
     }
     share.grow_to(announced)?;
-    let mut gathered = BytesMut::with_capacity(announced);
+    room.reserve(announced);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
             Ending::new(ProblemCode::MalformedJson, "the body ended before it was complete")
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        if gathered.is_empty() && data.len() == announced {
-            return Ok(data);
-        }
-        if gathered.len() + data.len() > bytes_max {
+        if room.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
-        share.grow_to(gathered.len() + data.len())?;
-        gathered.extend_from_slice(&data);
+        share.grow_to(room.len() + data.len())?;
+        room.extend_from_slice(&data);
     }
-    Ok(gathered.freeze())
+    Ok(())
 }
 
 /// Reads on without keeping anything, within bounds.
@@ -174,7 +175,7 @@ pub(crate) async fn linger(mut body: Body, headers: &HeaderMap, clock: &dyn Cloc
     }
 }
 
-fn inflate(mut reader: impl Read, bytes_max: usize, share: &mut Share) -> Result<Bytes, Ending> {
+fn inflate(mut reader: impl Read, bytes_max: usize, share: &mut Share) -> Result<Vec<u8>, Ending> {
     let mut inflated = Vec::new();
     loop {
         let before = inflated.len();
@@ -183,7 +184,7 @@ fn inflate(mut reader: impl Read, bytes_max: usize, share: &mut Share) -> Result
         let mut chunk = reader.by_ref().take(room as u64);
         let read = chunk.read_to_end(&mut inflated).map_err(|_| not_encoded())?;
         if read == 0 {
-            return Ok(inflated.into());
+            return Ok(inflated);
         }
         if inflated.len() > bytes_max {
             return Err(too_large(bytes_max));
@@ -191,9 +192,9 @@ fn inflate(mut reader: impl Read, bytes_max: usize, share: &mut Share) -> Result
     }
 }
 
-/// What one body holds of the budget.
+/// What one body holds of the budget, until it is dropped.
 #[derive(Debug)]
-struct Share {
+pub(crate) struct Share {
     budget: BodyBudget,
     permit: Option<OwnedSemaphorePermit>,
 }

@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use plimsoll_core::limits;
-use plimsoll_engine::ops::{problem::ProblemCode, request::parse_request};
+use plimsoll_engine::{
+    ingest::body::Buffer,
+    ops::{problem::ProblemCode, request::parse_request},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{body, problem::Ending, state::App};
@@ -59,7 +62,9 @@ impl<T: DeserializeOwned> FromRequest<App> for Document<T> {
 async fn read(request: Request, app: &App) -> Result<body::Held, Ending> {
     let (parts, content) = request.into_parts();
     let clock = app.deps.clock.as_ref();
-    let held = body::read(content, &parts.headers, limits::BODY_BYTES, &app.bodies, clock).await?;
+    let bytes_max = limits::BODY_BYTES;
+    let room = Buffer::default();
+    let held = body::read(content, &parts.headers, bytes_max, &app.bodies, clock, room).await?;
     // A request whose fields are all optional may come without a body, and then without its type.
     let is_json = media_type(&parts.headers).eq_ignore_ascii_case("application/json");
     if !is_json && !held.bytes.is_empty() {

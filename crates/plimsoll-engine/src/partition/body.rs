@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{documents::Documents, memory::FoundCrossing};
-use crate::ingest::{event, json::Scanner};
+use crate::ingest::{event::EventReader, json::Scanner};
 
 #[derive(Serialize)]
 struct Body<D> {
@@ -248,7 +248,7 @@ fn raw(json: &[u8]) -> Cow<'_, RawValue> {
 
 fn event_view(raw: &str, stamp: Timestamp) -> Option<EventView<'_>> {
     let mut scanner = Scanner::new(raw);
-    let event = event::read(raw, &mut scanner).ok()?.ok()?;
+    let event = EventReader::default().read(&mut scanner).ok()?.ok()?;
     let time = event.time.unwrap_or(stamp).to_string();
     Some(EventView { source: event.source, id: event.id, subject: event.subject, time })
 }

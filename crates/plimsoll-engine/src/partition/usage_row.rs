@@ -3,17 +3,18 @@
 //! A row holds, for each accepted event, whose it is, its effective time and its raw JSON; the
 //! whole is compressed with LZ4. Replay needs nothing else: no subject map, no dedupe index.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use bytes::Bytes;
 use plimsoll_core::{
     codec::{Corrupt, Reader, Writer},
     ids::{CustomerId, EnvironmentId},
+    limits,
     time::Timestamp,
 };
 
 use crate::ingest::{
-    event::{self, Event},
+    event::{Event, EventReader},
     json::{Kind, Scanner, Value},
 };
 
@@ -101,19 +102,39 @@ pub(super) fn unquoted(quoted: &str) -> Cow<'_, str> {
     Value { raw: quoted, kind: Kind::String { escaped } }.text().unwrap_or_default()
 }
 
+/// Bytes in front of the events: environment, stamp and count, each as long as it can be.
+const HEAD_BYTES: usize = 16 + 10 + 10;
+
+thread_local! {
+    /// The buffers of the last row that this thread wrote: rows have hundreds of kilobytes, and
+    /// memory fresh from the system costs more than what is written into it.
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
 /// Gathers the accepted events of one row.
 #[derive(Debug)]
 pub(super) struct RowWriter {
     environment: EnvironmentId,
     stamped_at: Timestamp,
     count: u32,
+    /// The events, behind room for what stands in front of them.
     events: Writer,
+    packed: Vec<u8>,
 }
 
 impl RowWriter {
     pub(super) fn new(environment: EnvironmentId, stamped_at: Timestamp, capacity: usize) -> Self {
-        let events = Writer::over(Vec::with_capacity(capacity));
-        Self { environment, stamped_at, count: 0, events }
+        let Buffers { mut plain, packed } = BUFFERS.take();
+        plain.clear();
+        plain.reserve(HEAD_BYTES + capacity);
+        plain.resize(HEAD_BYTES, 0);
+        Self { environment, stamped_at, count: 0, events: Writer::over(plain), packed }
     }
 
     /// How many events it holds: the index of the next one.
@@ -129,14 +150,35 @@ impl RowWriter {
     }
 
     pub(super) fn finish(self) -> Bytes {
-        let mut row = Writer::over(Vec::with_capacity(self.events.len() + 64));
-        row.bits(self.environment.bits());
-        row.time(self.stamped_at);
-        row.number(u64::from(self.count));
-        let mut bytes = row.into_bytes();
-        bytes.extend_from_slice(&self.events.into_bytes());
-        lz4_flex::compress_prepend_size(&bytes).into()
+        let mut head = Writer::over(Vec::with_capacity(HEAD_BYTES));
+        head.bits(self.environment.bits());
+        head.time(self.stamped_at);
+        head.number(u64::from(self.count));
+        let head = head.into_bytes();
+        let mut plain = self.events.into_bytes();
+        // Right in front of the events, so that what they are behind is of any length.
+        let start = HEAD_BYTES - head.len();
+        plain[start..HEAD_BYTES].copy_from_slice(&head);
+        let mut packed = self.packed;
+        let payload = pack(&plain[start..], &mut packed);
+        if plain.capacity() <= limits::KEPT_ROW_BYTES {
+            BUFFERS.set(Buffers { plain, packed });
+        }
+        payload
     }
+}
+
+/// Compresses, with the size in front. `packed` is room to work in.
+fn pack(plain: &[u8], packed: &mut Vec<u8>) -> Bytes {
+    let room = lz4_flex::block::get_maximum_output_size(plain.len());
+    if packed.len() < room {
+        packed.resize(room, 0);
+    }
+    let length = lz4_flex::block::compress_into(plain, packed).expect("there is room for any data");
+    let mut payload = Vec::with_capacity(4 + length);
+    payload.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+    payload.extend_from_slice(&packed[..length]);
+    payload.into()
 }
 
 /// A usage row read back.
@@ -159,7 +201,7 @@ impl StoredEvent {
     /// Reads the event again, as it was read when it was accepted.
     pub(super) fn event(&self) -> Result<Event<'_>, Corrupt> {
         let mut scanner = Scanner::new(&self.raw);
-        match event::read(&self.raw, &mut scanner) {
+        match EventReader::default().read(&mut scanner) {
             Ok(Ok(event)) => Ok(event),
             _ => Err(Corrupt { expected: "an event that can be read again" }),
         }
@@ -260,5 +302,26 @@ mod tests {
         assert_eq!((first.customer, first.time), (customer, stamp.plus_ms(-5)));
         assert_eq!(first.event().unwrap().id, "1");
         assert!(decode(b"\x05\0\0\0junk").is_err());
+    }
+
+    #[test]
+    fn buffers_of_the_last_row_leave_nothing_behind() {
+        let stamp = Timestamp::from_ms(1_700_000_000_000);
+        let row = |environment: u128, events: usize| {
+            let mut writer = RowWriter::new(EnvironmentId::from_parts(1, environment), stamp, 64);
+            for event in 0..events {
+                writer.push(
+                    CustomerId::from_parts(3, 4),
+                    stamp,
+                    &format!("{{\"id\":\"{event}\"}}"),
+                );
+            }
+            writer.finish()
+        };
+        let (first, long) = (row(1, 1), row(2, 500));
+        let read: Vec<_> = decode(&long).unwrap().events.into_iter().map(|it| it.raw).collect();
+        assert_eq!(read.len(), 500);
+        assert_eq!(read.last().map(String::as_str), Some("{\"id\":\"499\"}"));
+        assert_eq!(row(1, 1), first, "the same events give the same bytes");
     }
 }

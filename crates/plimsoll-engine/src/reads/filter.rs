@@ -5,7 +5,7 @@
 use plimsoll_core::{codec::Corrupt, ids::CustomerId, time::Timestamp};
 
 use crate::{
-    ingest::{event, json::Scanner},
+    ingest::{event::EventReader, json::Scanner},
     partition::usage_row::EventRef,
 };
 
@@ -60,7 +60,7 @@ impl EventFilter {
         if wanted.iter().all(|it| it.is_none()) {
             return Ok(true);
         }
-        let Ok(Ok(event)) = event::read(raw, &mut Scanner::new(raw)) else {
+        let Ok(Ok(event)) = EventReader::default().read(&mut Scanner::new(raw)) else {
             return Err(Corrupt { expected: "an event that can be read again" });
         };
         let found = [&event.event_type, &event.subject, &event.source, &event.id];

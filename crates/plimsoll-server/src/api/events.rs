@@ -9,10 +9,9 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use plimsoll_core::limits;
 use plimsoll_engine::{
-    ingest::{self, IngestError, Mode},
+    ingest::{self, IngestError, Mode, body::Buffer},
     ops::{
         event::{AcceptedEvent, EventQuery},
         page::Page,
@@ -23,7 +22,8 @@ use serde::Serialize;
 
 use crate::{
     auth::{Caller, Reading},
-    binary_mode, body,
+    binary_mode,
+    body::{self, Held},
     json::{self, Json},
     parameters::Query,
     problem::{self, Answer, Ending, ProblemDocument},
@@ -57,9 +57,13 @@ pub(crate) async fn ingest_events(
     let (parts, content) = request.into_parts();
     let bytes_max = limits::EVENTS_BODY_BYTES;
     let clock = app.deps.clock.as_ref();
-    let held = body::read(content, &parts.headers, bytes_max, &app.bodies, clock).await?;
-    let (mode, text) = understand(&parts.headers, held.bytes.clone())?;
+    let headers = &parts.headers;
+    let room = app.ingest.buffers().take(body::announced(headers));
+    let Held { bytes, share } =
+        body::read(content, headers, bytes_max, &app.bodies, clock, room).await?;
+    let (mode, text) = understand(headers, bytes)?;
     let outcome = app.ingest.accept(caller.environment, text, mode).await;
+    drop(share);
     Ok(respond(outcome.map_err(|error| problem(&error))?))
 }
 
@@ -81,13 +85,13 @@ pub(crate) async fn list_events(
 }
 
 /// In which mode the request is, and the JSON that it stands for.
-fn understand(headers: &HeaderMap, body: Bytes) -> Answer<(Mode, Bytes)> {
+fn understand(headers: &HeaderMap, body: Buffer) -> Answer<(Mode, Buffer)> {
     let media_type = json::media_type(headers).to_ascii_lowercase();
     match media_type.as_str() {
         "application/cloudevents+json" => Ok((Mode::Single, body)),
         "application/cloudevents-batch+json" => Ok((Mode::Batch, body)),
         "" | "application/json" if binary_mode::is_binary(headers) => {
-            Ok((Mode::Single, binary_mode::structured(headers, &body)?))
+            Ok((Mode::Single, binary_mode::structured(headers, &body)?.into()))
         }
         "application/json" => Ok((Mode::Either, body)),
         _ => Err(Ending::at(

@@ -56,7 +56,9 @@ fn code(outcome: Result<Held, Ending>) -> Option<ProblemCode> {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let budget = BodyBudget::default();
-    let outcome = read(Body::new(Never), &HeaderMap::new(), 1_000, &budget, &Impatient).await;
+    let outcome =
+        read(Body::new(Never), &HeaderMap::new(), 1_000, &budget, &Impatient, Buffer::default())
+            .await;
     assert_eq!(code(outcome), Some(ProblemCode::RequestTimeout));
 }
 
@@ -69,7 +71,10 @@ async fn all_bodies_together_are_bounded() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes as u64));
         let budget = budget.clone();
         let clock = &clock;
-        async move { read(Body::from(vec![0; bytes]), &headers, usize::MAX, &budget, clock).await }
+        async move {
+            let (body, room) = (Body::from(vec![0; bytes]), Buffer::default());
+            read(body, &headers, usize::MAX, &budget, clock, room).await
+        }
     };
     let first = read(BUDGET_UNIT).await.expect("half of the budget");
     let second = read(1).await.expect("the other half");
