@@ -181,6 +181,7 @@ impl Owner {
         tokio::pin!(stopping);
         loop {
             tokio::select! {
+                biased;
                 () = &mut pause => return true,
                 () = &mut stopping => return false,
                 request = self.inbox.recv() => match request {
