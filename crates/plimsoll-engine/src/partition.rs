@@ -44,7 +44,7 @@ mod memory;
 mod notice;
 mod owner;
 mod recovery;
-mod usage_row;
+pub mod usage_row;
 
 pub use usage_row::IncomingEvent;
 

@@ -141,18 +141,24 @@ impl RowWriter {
 
 /// A usage row read back.
 #[derive(Debug)]
-pub(super) struct UsageRow {
-    pub(super) environment: EnvironmentId,
-    pub(super) stamped_at: Timestamp,
-    pub(super) events: Vec<StoredEvent>,
+pub struct UsageRow {
+    /// Whose.
+    pub environment: EnvironmentId,
+    /// When, by the environment's clock.
+    pub stamped_at: Timestamp,
+    /// In order.
+    pub events: Vec<StoredEvent>,
 }
 
 /// One event of a usage row.
 #[derive(Debug)]
-pub(super) struct StoredEvent {
-    pub(super) customer: CustomerId,
-    pub(super) time: Timestamp,
-    pub(super) raw: String,
+pub struct StoredEvent {
+    /// Whose.
+    pub customer: CustomerId,
+    /// Its effective time: never later than the row's stamp.
+    pub time: Timestamp,
+    /// Its JSON, as it was sent.
+    pub raw: String,
 }
 
 impl StoredEvent {
@@ -167,7 +173,7 @@ impl StoredEvent {
 }
 
 /// Reads the payload of a usage row.
-pub(super) fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
+pub fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
     let bytes = lz4_flex::decompress_size_prepended(payload)
         .map_err(|_| Corrupt { expected: "an LZ4 block" })?;
     let mut reader = Reader::new(&bytes);
