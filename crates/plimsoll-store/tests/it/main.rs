@@ -1,4 +1,5 @@
-//! One suite of behaviours, run over SQLite, PostgreSQL and memory, and what only one of them can show.
+//! One suite of behaviours, run over SQLite, PostgreSQL and memory, and what only one of them can
+//! show.
 
 #![expect(
     clippy::unwrap_used,
