@@ -105,6 +105,11 @@ impl Ledger {
         self.latest_ms = self.latest_ms.max(now_ms);
     }
 
+    /// The latest time of day that there was.
+    pub fn latest_ms(&self) -> i64 {
+        self.latest_ms
+    }
+
     /// The customer of these subjects may be deleted from now on.
     pub fn doom(&mut self, subjects: impl IntoIterator<Item = String>) {
         self.doomed.extend(subjects);

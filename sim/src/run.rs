@@ -206,7 +206,12 @@ impl Simulation {
             self.rounds -= 1;
             self.pass_time().await;
             if self.dice.percent(8) {
-                self.stop(engine).await;
+                if self.dice.percent(30) {
+                    self.store.set_weather(Weather::draw(&mut self.dice, self.clock.elapsed()));
+                    engine.stop_without_store().await;
+                } else {
+                    self.stop(engine).await;
+                }
                 return End::Stopped;
             }
             self.round(engine, life).await;
@@ -234,10 +239,15 @@ impl Simulation {
     async fn pass_time(&mut self) {
         let dice = &mut self.dice;
         let mut up_to = |ms: i64| dice.below(ms as u64) as i64;
+        let mut wait_ms = 0;
         let by_ms = match up_to(24) {
-            0..=4 => {
-                let wait = Duration::from_millis(9_000 + up_to(16_000) as u64);
-                self.clock.sleep(wait).await;
+            0..=2 => {
+                // An idle partition has just begun a checkpoint, or is about to.
+                wait_ms = 9_990 + up_to(20);
+                0
+            }
+            3 | 4 => {
+                wait_ms = 10_000 + up_to(20_000);
                 0
             }
             5..=7 => -up_to(36 * HOUR_MS),
@@ -246,6 +256,7 @@ impl Simulation {
             16 => up_to(40 * 24 * HOUR_MS),
             _ => 0,
         };
+        self.clock.sleep(Duration::from_millis(wait_ms as u64)).await;
         if by_ms != 0 {
             self.trace.note(format_args!("the clock is set by {by_ms} ms"));
             self.clock.jump(by_ms);
@@ -416,6 +427,9 @@ impl Simulation {
             self.request(engine, 0, Request::Send(rest)).await;
         }
         self.settle(engine).await;
+        // The machine's clock is set right: what a clock that ran ahead has made due is due then.
+        let behind_ms = self.ledger.borrow().latest_ms() - self.clock.now().as_ms();
+        self.clock.jump(behind_ms.max(0));
         let since = self.clock.elapsed();
         while !self.is_delivered() {
             if self.clock.elapsed() - since > DELIVERED_WITHIN {

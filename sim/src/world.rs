@@ -31,7 +31,7 @@ const CUSTOMERS: u64 = 5;
 /// The features that there are. The last has a meter that counts.
 pub const FEATURES: [&str; 3] = ["tokens", "seats", "calls"];
 /// The event types of the meters, and one without a meter.
-const EVENT_TYPES: [&str; 3] = ["llm.request", "llm.request", "ping"];
+const EVENT_TYPES: [&str; 5] = ["llm.request", "llm.request", "llm.request", "llm.request", "ping"];
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Something a client wants. The texts are keys and ids.
