@@ -76,6 +76,7 @@ pub struct MeterFact {
 
 /// A rule.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a rule has four switches")]
 pub struct RuleFact {
     /// Its id.
     pub id: RuleId,
@@ -289,7 +290,7 @@ fn usage(row: &LogRow) -> Result<Fact, NotUnderstood> {
 
 fn control(seq: u64, command: ControlCommand) -> Result<Fact, NotUnderstood> {
     Ok(match command {
-        ControlCommand::PutMeter(it) => Fact::Meter(it.id, meter(&it)?),
+        ControlCommand::PutMeter(it) => Fact::Meter(it.id, meter(&it)),
         ControlCommand::DeleteMeter(id) => Fact::MeterGone(id),
         ControlCommand::PutFeature(it) => {
             let meter = match it.kind {
@@ -317,14 +318,14 @@ fn customer(at_ms: i64, command: CustomerCommand) -> Result<Fact, NotUnderstood>
     })
 }
 
-fn meter(meter: &Meter) -> Result<MeterFact, NotUnderstood> {
+fn meter(meter: &Meter) -> MeterFact {
     let path = match &meter.aggregation {
         Aggregation::Count => None,
         Aggregation::Sum { value } => {
             Some(value.members().iter().map(ToString::to_string).collect())
         }
     };
-    Ok(MeterFact { event_type: meter.event_type.to_string(), path })
+    MeterFact { event_type: meter.event_type.to_string(), path }
 }
 
 fn rule(rule: &Rule) -> Result<RuleFact, NotUnderstood> {

@@ -7,7 +7,7 @@
 //! Not here: what the bytes mean (`plimsoll-core`).
 
 use plimsoll_core::{
-    catalog::meter::{FoundValue, Meter, Reading},
+    catalog::meter::{FoundValue, Meter, Reading, ValuePath},
     command::{Command, RowKind},
     ids::MeterId,
     state::{RowStamp, State, UsageEvent},
@@ -101,7 +101,7 @@ fn apply(state: &mut State, row: &LogRow) -> Result<(), String> {
 }
 
 fn reading(meter: &Meter, data: &Value) -> Reading {
-    let members = meter.value_path().map(|it| it.members()).unwrap_or_default();
+    let members = meter.value_path().map(ValuePath::members).unwrap_or_default();
     let found = members.iter().try_fold(data, |value, name| value.get(&**name));
     match found {
         None => meter.reading(FoundValue::Missing),

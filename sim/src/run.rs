@@ -376,7 +376,7 @@ impl Simulation {
     async fn until_ready(&self, engine: &Engine) {
         let since = self.clock.elapsed();
         while !engine.is_ready().await {
-            if self.clock.elapsed() - since > READY_WITHIN {
+            if self.clock.elapsed().saturating_sub(since) > READY_WITHIN {
                 return self.find("the partitions do not come back".to_owned());
             }
             self.clock.sleep(Duration::from_millis(50)).await;
@@ -432,7 +432,7 @@ impl Simulation {
         self.clock.jump(behind_ms.max(0));
         let since = self.clock.elapsed();
         while !self.is_delivered() {
-            if self.clock.elapsed() - since > DELIVERED_WITHIN {
+            if self.clock.elapsed().saturating_sub(since) > DELIVERED_WITHIN {
                 break;
             }
             self.clock.sleep(Duration::from_secs(5)).await;
@@ -481,7 +481,9 @@ impl Simulation {
             Ok(tables) => {
                 for (name, rows) in tables {
                     self.trace.absorb(name.as_bytes());
-                    rows.iter().for_each(|it| self.trace.absorb(format!("{it:?}").as_bytes()));
+                    for row in rows {
+                        self.trace.absorb(format!("{row:?}").as_bytes());
+                    }
                 }
             }
             Err(error) => self.find(error.to_string()),

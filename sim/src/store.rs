@@ -152,7 +152,8 @@ impl SimStore {
         shared.next += 1;
         let ticket = shared.next;
         let (lane, count) = (batch.lane, batch.statements.len());
-        let first = batch.statements.get(1).or(batch.statements.first()).map_or("", |it| it.name);
+        let first =
+            batch.statements.get(1).or_else(|| batch.statements.first()).map_or("", |it| it.name);
         self.trace.note(format_args!(
             "disk: commit {ticket} {lane:?} of {count}, {first}: {fate:?} after {wait:?}"
         ));

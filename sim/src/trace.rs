@@ -53,7 +53,10 @@ impl Trace {
     /// The digest of everything up to now, in hexadecimal.
     pub fn digest(&self) -> String {
         let digest = self.lock().hasher.clone().finalize();
-        digest.iter().map(|it| format!("{it:02x}")).collect()
+        digest.iter().fold(String::with_capacity(64), |mut text, it| {
+            text.push_str(&format!("{it:02x}"));
+            text
+        })
     }
 
     /// Takes out the lines that were kept.
