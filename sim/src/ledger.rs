@@ -218,3 +218,71 @@ impl Ledger {
         findings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_engine::ingest::Rejected;
+
+    use super::*;
+
+    const NOW_MS: i64 = 1_773_144_000_000;
+
+    fn event(id: &str, time_ms: Option<i64>) -> Event {
+        let (subject, event_type) = ("a".to_owned(), "t".to_owned());
+        Event { subject, id: id.to_owned(), event_type, tokens: json!(1), time_ms }
+    }
+
+    fn answer(accepted: u64, duplicates: u64, rejected: &[u32]) -> Answer {
+        let rejected = rejected.iter().map(|it| Rejected {
+            index: *it,
+            code: "code".into(),
+            detail: String::new(),
+        });
+        Answer { accepted, duplicates, rejected: rejected.collect() }
+    }
+
+    #[test]
+    fn an_answer_says_what_can_be() {
+        let mut ledger = Ledger::default();
+        let first = ledger.send(vec![event("1", None), event("1", None)], NOW_MS);
+        assert!(ledger.answered(&first, &answer(2, 0, &[])).is_err(), "one of them is a duplicate");
+        assert!(ledger.answered(&first, &answer(1, 0, &[])).is_err(), "it does not add up");
+        assert!(ledger.answered(&first, &answer(1, 0, &[1])).is_err(), "rejected for no reason");
+        assert_eq!(ledger.answered(&first, &answer(1, 1, &[])), Ok(()));
+        let again = ledger.send(vec![event("1", None)], NOW_MS);
+        assert!(ledger.answered(&again, &answer(1, 0, &[])).is_err(), "accepted twice");
+        assert_eq!(ledger.answered(&again, &answer(0, 1, &[])), Ok(()));
+
+        let lost = ledger.send(vec![event("2", None)], NOW_MS);
+        drop(lost);
+        let resent = ledger.send(vec![event("2", None), event("3", None)], NOW_MS);
+        assert!(
+            ledger.answered(&resent, &answer(0, 2, &[])).is_err(),
+            "nobody had sent the second"
+        );
+        assert_eq!(ledger.answered(&resent, &answer(1, 1, &[])), Ok(()));
+
+        let ahead = ledger.send(vec![event("4", Some(NOW_MS + 3_600_001))], NOW_MS);
+        assert!(ledger.answered(&ahead, &answer(1, 0, &[])).is_err(), "from the future");
+        assert_eq!(ledger.answered(&ahead, &answer(0, 0, &[0])), Ok(()));
+        assert!(ledger.unanswered().is_empty());
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_in_the_log_once() {
+        let mut ledger = Ledger::default();
+        let request = ledger.send(vec![event("1", None)], NOW_MS);
+        let key = |id: &str| ("a".to_owned(), id.to_owned());
+        let once = BTreeMap::from([(key("1"), 1)]);
+        assert_eq!((ledger.compare(&once).len(), ledger.compare(&BTreeMap::new()).len()), (0, 0));
+        assert_eq!(ledger.answered(&request, &answer(1, 0, &[])), Ok(()));
+        assert_eq!(ledger.compare(&once), Vec::<String>::new());
+        for logged in [vec![], vec![(key("1"), 2)], vec![(key("1"), 1), (key("2"), 1)]] {
+            assert_eq!(
+                ledger.compare(&logged.clone().into_iter().collect()).len(),
+                1,
+                "{logged:?}"
+            );
+        }
+    }
+}

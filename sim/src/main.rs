@@ -19,7 +19,7 @@ use plimsoll_sim::run::{self, Report, Tally};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Seeds between two lines that say how far it is.
-const REPORT_EVERY: u64 = 5_000;
+const REPORT_EVERY: u64 = 1_000;
 
 /// Simulates Plimsoll with faults that a seed decides, and compares it with a naive model.
 #[derive(Debug, Parser)]
