@@ -7,13 +7,16 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use plimsoll_core::time::Timestamp;
 use plimsoll_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 /// The ports that every part of the engine is built from.
 #[derive(Debug, Clone)]
@@ -59,15 +62,39 @@ pub trait Random: Send + Sync + fmt::Debug {
 /// Owns background tasks: they are told to stop, and someone awaits them.
 #[derive(Clone)]
 pub struct TaskGroup {
-    stop: watch::Sender<bool>,
+    stop: Arc<Stop>,
     /// Every task holds a clone; when all are gone, the receiver learns it.
     alive: Arc<std::sync::Mutex<Option<mpsc::Sender<()>>>>,
     finished: Arc<tokio::sync::Mutex<mpsc::Receiver<()>>>,
 }
 
+/// Tells the tasks to stop when it is dropped, if nobody has told them before.
+struct Stop(Arc<Told>);
+
+/// Whether to stop. Whoever waits for it is woken in the order of their waiting, which a channel of
+/// tokio's `watch` does not promise: it wakes in an order that it draws.
+#[derive(Default)]
+struct Told {
+    is_told: AtomicBool,
+    waiting: Notify,
+}
+
+impl Stop {
+    fn tell(&self) {
+        self.0.is_told.store(true, Ordering::Release);
+        self.0.waiting.notify_waiters();
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
 impl fmt::Debug for TaskGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskGroup").field("stopping", &*self.stop.borrow()).finish_non_exhaustive()
+        f.debug_struct("TaskGroup").field("stopping", &self.is_stopping()).finish_non_exhaustive()
     }
 }
 
@@ -80,10 +107,9 @@ impl Default for TaskGroup {
 impl TaskGroup {
     /// A group without tasks.
     pub fn new() -> Self {
-        let (stop, _) = watch::channel(false);
         let (alive, finished) = mpsc::channel(1);
         Self {
-            stop,
+            stop: Arc::new(Stop(Arc::default())),
             alive: Arc::new(std::sync::Mutex::new(Some(alive))),
             finished: Arc::new(tokio::sync::Mutex::new(finished)),
         }
@@ -107,21 +133,24 @@ impl TaskGroup {
 
     /// Resolves when the group has been told to stop.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut stop = self.stop.subscribe();
+        let told = Arc::clone(&self.stop.0);
         async move {
-            // An error means that the group is gone, which is a stop as well.
-            drop(stop.wait_for(|it| *it).await);
+            // Waits from here on, so that what is told after the look is not missed.
+            let woken = told.waiting.notified();
+            if !told.is_told.load(Ordering::Acquire) {
+                woken.await;
+            }
         }
     }
 
     /// Whether the group has been told to stop.
     pub fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.stop.0.is_told.load(Ordering::Acquire)
     }
 
     /// Tells every task to stop and waits until all have ended.
     pub async fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.tell();
         self.alive.lock().expect("no holder of this lock panics").take();
         // `None` comes when the last task has dropped its sender.
         while self.finished.lock().await.recv().await.is_some() {}

@@ -76,17 +76,26 @@ impl Engine {
     /// Prepares the store if it is new, then starts everything. Partitions recover in the
     /// background: see [`Engine::is_ready`].
     pub async fn start(deps: Deps, options: Options) -> Result<Self, StartError> {
-        let made = prepare(&deps, options.partitions).await?;
-        let catalogue = Catalogue::load(&*deps.store).await?;
-        let channels = ChannelRegistry::new();
-        // Before the dispatcher starts: what is open for a channel that it does not know fails.
-        register(&catalogue, &channels, &options.vault);
         let client = Client::new(ClientOptions {
             allow: options.allow.clone(),
             extra_roots: Vec::new(),
             resolver: Arc::new(SystemResolver::new()),
             clock: deps.clock.clone(),
         });
+        Self::start_with_client(deps, options, client).await
+    }
+
+    /// As [`Engine::start`], with a client that is not the machine's.
+    pub async fn start_with_client(
+        deps: Deps,
+        options: Options,
+        client: Client,
+    ) -> Result<Self, StartError> {
+        let made = prepare(&deps, options.partitions).await?;
+        let catalogue = Catalogue::load(&*deps.store).await?;
+        let channels = ChannelRegistry::new();
+        // Before the dispatcher starts: what is open for a channel that it does not know fails.
+        register(&catalogue, &channels, &options.vault);
         let dispatcher = Dispatcher::start(deps.clone(), channels.clone(), client);
         let partitions = Partitions::start(
             &deps,

@@ -46,7 +46,7 @@ mod notice;
 mod owner;
 mod recovery;
 pub(crate) mod uncounted_row;
-pub(crate) mod usage_row;
+pub mod usage_row;
 
 pub use usage_row::IncomingEvent;
 

@@ -8,7 +8,7 @@
 //! Not here: how a backend takes a snapshot (`sqlite`, `postgres`).
 
 mod file;
-mod tables;
+pub(crate) mod tables;
 
 use std::path::Path;
 

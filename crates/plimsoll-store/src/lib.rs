@@ -37,7 +37,7 @@ mod value;
 pub use crate::{
     postgres::PostgresStore,
     row::{MalformedRow, Row},
-    sqlite::SqliteStore,
+    sqlite::{MemoryStore, SqliteStore},
     statement::{Batch, Expect, Lane, Statement},
     store::{BackupError, CommitError, OpenError, QueryError, ReadError, Refusal, Store},
     value::Value,

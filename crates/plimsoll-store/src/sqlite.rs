@@ -6,9 +6,11 @@
 //!
 //! Not here: SQL of the typed modules.
 
+mod batch;
 mod connection;
 mod directory;
 mod lanes;
+mod memory;
 mod readers;
 mod wal;
 mod writer;
@@ -25,8 +27,10 @@ use crate::{
     row::Row,
     sqlite::{directory::Directory, lanes::Lanes, readers::Readers, wal::Upkeep, writer::Writer},
     statement::{Batch, Statement},
-    store::{BackupError, CommitError, OpenError, QueryError, Refusal, Store},
+    store::{BackupError, CommitError, OpenError, QueryError, Store},
 };
+
+pub use memory::MemoryStore;
 
 /// Threads that read. Each has a connection of its own.
 const READERS: usize = 4;
@@ -95,10 +99,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, batch: Batch) -> Result<Vec<Vec<Row>>, CommitError> {
-        if let Some(statement) = batch.statements.iter().find(|it| it.holds_nul()) {
-            let refusal = Refusal::Invalid { detail: "a text holds U+0000".to_owned() };
-            return Err(CommitError::Refused { statement: statement.name, refusal });
-        }
+        batch::check(&batch)?;
         let answer = self.lanes.push(batch)?;
         // The writer answers everything it took; if it died with the batch in its hands, nobody
         // knows how far it had come.

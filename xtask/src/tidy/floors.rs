@@ -12,7 +12,11 @@ const FLOORS: [&str; 5] =
     ["plimsoll-core", "plimsoll-store", "plimsoll-engine", "plimsoll-server", "plimsoll"];
 
 /// Crates beside the building, and what of it they may depend on.
-const OUTSIDE: [(&str, &[&str]); 2] = [("bench", &["plimsoll-core"]), ("xtask", &[])];
+const OUTSIDE: [(&str, &[&str]); 3] = [
+    ("bench", &["plimsoll-core"]),
+    ("sim", &["plimsoll-core", "plimsoll-store", "plimsoll-engine"]),
+    ("xtask", &[]),
+];
 
 /// What the core must not depend on: it would bring IO, a clock, randomness or wire formats.
 const FOREIGN_TO_CORE: [&str; 14] = [

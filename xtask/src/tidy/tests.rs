@@ -64,6 +64,8 @@ fn manifests() {
         ("crates/plimsoll-engine", "plimsoll-server", Some("imports go down only")),
         ("crates/plimsoll", "plimsoll-server", None),
         ("bench", "plimsoll-core", None),
+        ("sim", "plimsoll-engine", None),
+        ("sim", "plimsoll-server", Some("over HTTP")),
         ("bench", "plimsoll-engine", Some("over HTTP")),
         ("xtask", "plimsoll-core", Some("over HTTP")),
     ];

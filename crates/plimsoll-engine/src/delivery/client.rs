@@ -16,7 +16,11 @@ mod resolve;
 mod retry_after;
 mod stream;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hyper::{Uri, header::HeaderValue};
@@ -25,10 +29,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use url::{Host, Url};
 
 use super::guard::AllowList;
-use crate::deps::Clock;
+use crate::deps::{BoxFuture, Clock};
 
 pub use exchange::{Exchange, Wire};
 pub use resolve::{Resolve, ResolveError, SystemResolver};
+pub use stream::Bytestream;
 
 /// What a client is made of.
 #[derive(Debug)]
@@ -43,6 +48,12 @@ pub struct ClientOptions {
     pub clock: Arc<dyn Clock>,
 }
 
+/// Another network than the machine's, for simulation.
+pub trait Network: Send + Sync + fmt::Debug {
+    /// Opens a connection to an address that has been judged.
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Bytestream>>>;
+}
+
 /// The guarded client. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -55,6 +66,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     /// Absent where the machine has no certificate authorities; then `https` fails.
     tls: Option<tokio_rustls::TlsConnector>,
+    /// Absent: the machine's network.
+    network: Option<Arc<dyn Network>>,
 }
 
 /// Where requests go: a URL taken apart once, for many requests.
@@ -112,7 +125,14 @@ impl Client {
                 tracing::warn!(%error, "webhooks to https URLs will fail: no TLS on this machine");
             })
             .ok();
-        Self { shared: Arc::new(Shared { allow, resolver, clock, tls }) }
+        Self { shared: Arc::new(Shared { allow, resolver, clock, tls, network: None }) }
+    }
+
+    /// A client that opens its connections on `network`, where nobody speaks TLS: `https` fails.
+    pub fn on_network(options: ClientOptions, network: Arc<dyn Network>) -> Self {
+        let ClientOptions { allow, extra_roots: _, resolver, clock } = options;
+        let (tls, network) = (None, Some(network));
+        Self { shared: Arc::new(Shared { allow, resolver, clock, tls, network }) }
     }
 
     /// Networks that may be reached beside the public internet.

@@ -228,6 +228,7 @@ async fn watch(shared: Arc<Shared>, results: mpsc::Sender<Finished>) {
         tokio::pin!(swept);
         loop {
             tokio::select! {
+                biased;
                 () = &mut stopping => {
                     drop(results);
                     return;

@@ -6,9 +6,8 @@
 //!
 //! Not here: what the results are (`lane`).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use hashbrown::HashMap;
 use plimsoll_core::ids::{ChannelId, DeliveryId};
 use plimsoll_store::{
     Batch, CommitError, Lane,
@@ -149,8 +148,9 @@ async fn pause(deps: &Deps, wait: &mut Duration) -> Result<(), Stopped> {
 
 /// Tells each lane which of its results are durable.
 fn tell(results: Vec<Finished>) {
-    let mut lanes: HashMap<ChannelId, (mpsc::UnboundedSender<Vec<Written>>, Vec<Written>)> =
-        HashMap::new();
+    // In the order of the channels: a hash map would wake the lanes in another order in each run.
+    let mut lanes: BTreeMap<ChannelId, (mpsc::UnboundedSender<Vec<Written>>, Vec<Written>)> =
+        BTreeMap::new();
     for Finished { result, written, channel } in results {
         let entry = Written { delivery: result.attempt.delivery, attempts: result.attempt.n };
         lanes.entry(channel).or_insert_with(|| (written, Vec::new())).1.push(entry);

@@ -272,6 +272,7 @@ pub(crate) fn forget_old_answers(inner: &Arc<Inner>) {
         tokio::pin!(stopping);
         loop {
             tokio::select! {
+                biased;
                 () = &mut stopping => return,
                 () = clock.sleep(FORGET_EVERY) => {}
             }

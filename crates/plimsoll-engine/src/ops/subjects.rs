@@ -113,6 +113,7 @@ impl Ops {
                         return Ok(None);
                     }
                     tokio::select! {
+                        biased;
                         () = settled => {}
                         () = self.inner.deps.clock.sleep(RESERVED_WAIT) => {}
                     }

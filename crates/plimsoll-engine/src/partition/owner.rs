@@ -189,6 +189,7 @@ impl Owner {
         tokio::pin!(stopping);
         loop {
             tokio::select! {
+                biased;
                 () = &mut pause => return true,
                 () = &mut stopping => return false,
                 request = self.inbox.recv() => match request {

@@ -183,18 +183,24 @@ fn pack(plain: &[u8], packed: &mut Vec<u8>) -> Bytes {
 
 /// A usage row read back.
 #[derive(Debug)]
-pub(super) struct UsageRow {
-    pub(super) environment: EnvironmentId,
-    pub(super) stamped_at: Timestamp,
-    pub(super) events: Vec<StoredEvent>,
+pub struct UsageRow {
+    /// Whose.
+    pub environment: EnvironmentId,
+    /// When, by the environment's clock.
+    pub stamped_at: Timestamp,
+    /// In order.
+    pub events: Vec<StoredEvent>,
 }
 
 /// One event of a usage row.
 #[derive(Debug)]
-pub(super) struct StoredEvent {
-    pub(super) customer: CustomerId,
-    pub(super) time: Timestamp,
-    pub(super) raw: String,
+pub struct StoredEvent {
+    /// Whose.
+    pub customer: CustomerId,
+    /// Its effective time: never later than the row's stamp.
+    pub time: Timestamp,
+    /// Its JSON, as it was sent.
+    pub raw: String,
 }
 
 impl StoredEvent {
@@ -209,7 +215,7 @@ impl StoredEvent {
 }
 
 /// Reads the payload of a usage row.
-pub(super) fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
+pub fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
     let bytes = unpack(payload)?;
     let reader = RowReader::new(&bytes)?;
     let (environment, stamped_at) = (reader.environment, reader.stamped_at);

@@ -17,13 +17,14 @@ use rusqlite::Connection;
 use crate::{
     row::Row,
     sqlite::{
+        batch::{self, Undone},
         connection::{self, Failure},
         directory::Directory,
         lanes::{Answer, Lanes, Waiting},
         wal::Gauge,
     },
-    statement::{Batch, Statement},
-    store::{CommitError, Refusal},
+    statement::Batch,
+    store::CommitError,
 };
 
 /// The running thread.
@@ -43,14 +44,6 @@ enum Aborted {
     Certainly(String),
     /// The machine failed while it was made durable.
     Perhaps(String),
-}
-
-/// Why one batch was rolled back.
-enum Undone {
-    /// A statement was refused; the transaction goes on.
-    Refused(CommitError),
-    /// The machine failed; the transaction is lost.
-    Failed(String),
 }
 
 impl Writer {
@@ -166,34 +159,12 @@ impl Thread {
     fn run_in_savepoint(&self, batch: &Batch) -> Result<Vec<Vec<Row>>, Undone> {
         let failed = |error: rusqlite::Error| Undone::Failed(error.to_string());
         self.execute("SAVEPOINT batch").map_err(failed)?;
-        let result = self.run_statements(batch);
+        let result = batch::run(&self.connection, batch);
         if let Err(Undone::Refused(_)) = &result {
             self.execute("ROLLBACK TO batch").map_err(failed)?;
         }
         self.execute("RELEASE batch").map_err(failed)?;
         result
-    }
-
-    fn run_statements(&self, batch: &Batch) -> Result<Vec<Vec<Row>>, Undone> {
-        batch.statements.iter().map(|it| self.run_statement(it)).collect()
-    }
-
-    fn run_statement(&self, statement: &Statement) -> Result<Vec<Row>, Undone> {
-        let refused =
-            |refusal| Undone::Refused(CommitError::Refused { statement: statement.name, refusal });
-        let outcome =
-            connection::run(&self.connection, statement).map_err(
-                |error| match connection::classify(&error) {
-                    Failure::Unique => refused(Refusal::Unique),
-                    Failure::Invalid(detail) => refused(Refusal::Invalid { detail }),
-                    Failure::Full(detail) | Failure::Broken(detail) => Undone::Failed(detail),
-                },
-            )?;
-        statement
-            .expect
-            .check(&outcome.rows, outcome.affected)
-            .map_err(|found| refused(Refusal::Expectation { found }))?;
-        Ok(outcome.rows)
     }
 
     fn execute(&self, sql: &'static str) -> rusqlite::Result<()> {

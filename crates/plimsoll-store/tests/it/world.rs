@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use plimsoll_store::{OpenError, PostgresStore, SqliteStore, Store};
+use plimsoll_store::{MemoryStore, OpenError, PostgresStore, SqliteStore, Store};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
@@ -17,6 +17,7 @@ const DEFAULT_POSTGRES: &str = "postgres://root@127.0.0.1:5432/postgres";
 pub(crate) struct World {
     directory: TempDir,
     database: Option<Database>,
+    is_in_memory: bool,
 }
 
 #[derive(Debug)]
@@ -29,7 +30,12 @@ struct Database {
 impl World {
     /// A place on SQLite.
     pub(crate) fn sqlite() -> Self {
-        Self { directory: TempDir::new().unwrap(), database: None }
+        Self { directory: TempDir::new().unwrap(), database: None, is_in_memory: false }
+    }
+
+    /// A place in memory, where each opening finds a store of its own.
+    pub(crate) fn memory() -> Self {
+        Self { is_in_memory: true, ..Self::sqlite() }
     }
 
     /// A place on PostgreSQL; `None` if there is none on this machine.
@@ -47,7 +53,7 @@ impl World {
         let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
         admin.batch_execute(&create).await.unwrap();
         let database = Some(Database { admin: url, name });
-        Some(Self { directory: TempDir::new().unwrap(), database })
+        Some(Self { database, ..Self::sqlite() })
     }
 
     /// Another place on the same backend.
@@ -74,6 +80,7 @@ impl World {
     /// Opens the store, or says why not.
     pub(crate) async fn try_open(&self) -> Result<Arc<dyn Store>, OpenError> {
         match &self.database {
+            None if self.is_in_memory => Ok(Arc::new(MemoryStore::open()?)),
             None => SqliteStore::open(&self.data_directory()).await,
             Some(database) => PostgresStore::open(&database.url(), 8).await,
         }

@@ -5,7 +5,13 @@
 //!
 //! Not here: which addresses are forbidden (`guard`), what is sent (`exchange`).
 
-use std::{future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -57,12 +63,10 @@ impl Client {
 
     async fn dial_untimed(&self, target: &Target) -> Result<Wire, Failure> {
         let addresses = self.vetted_addresses(target).await?;
-        let tcp = self.connect(&addresses, target.port).await?;
-        // A request is one write; waiting for more to send would only delay it.
-        tcp.set_nodelay(true).map_err(|error| connect_failure(&error))?;
-        let transport = match &target.server_name {
-            None => Transport::Plain(tcp),
-            Some(name) => {
+        let opened = self.connect(&addresses, target.port).await?;
+        let transport = match (&target.server_name, opened) {
+            (None, opened) => opened,
+            (Some(name), Transport::Plain(tcp)) => {
                 let connector = self.shared.tls.as_ref().ok_or_else(|| {
                     Failure::new(ErrorClass::Tls, "no certificate authorities on this machine")
                 })?;
@@ -70,6 +74,7 @@ impl Client {
                 let tls = tls.map_err(|it| Failure::new(ErrorClass::Tls, it.to_string()))?;
                 Transport::Tls(Box::new(tls))
             }
+            (Some(_), _) => return Err(Failure::new(ErrorClass::Tls, "no TLS on this network")),
         };
         let (stream, gauge) = Stream::new(transport);
         let (sender, connection) = http1::Builder::new()
@@ -105,20 +110,30 @@ impl Client {
         Ok(addresses)
     }
 
-    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Failure> {
+    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<Transport, Failure> {
         let tried = &addresses[..addresses.len().min(ADDRESSES_TRIED)];
         let share_ms = limits::CONNECT_TIMEOUT_MS / tried.len().max(1) as u64;
         let share = Duration::from_millis(share_ms);
         let mut failure = Failure::new(ErrorClass::Dns, "the name has no addresses");
         for address in tried {
-            let connecting = TcpStream::connect((*address, port));
+            let connecting = self.open(SocketAddr::new(*address, port));
             match within(&*self.shared.clock, share, connecting).await {
-                Some(Ok(tcp)) => return Ok(tcp),
+                Some(Ok(opened)) => return Ok(opened),
                 Some(Err(error)) => failure = connect_failure(&error),
                 None => failure = Failure::new(ErrorClass::Timeout, "no connection in time"),
             }
         }
         Err(failure)
+    }
+
+    async fn open(&self, address: SocketAddr) -> io::Result<Transport> {
+        if let Some(network) = &self.shared.network {
+            return network.connect(address).await.map(Transport::Simulated);
+        }
+        let tcp = TcpStream::connect(address).await?;
+        // A request is one write; waiting for more to send would only delay it.
+        tcp.set_nodelay(true)?;
+        Ok(Transport::Plain(tcp))
     }
 }
 

@@ -6,7 +6,7 @@
 //! Not here: opening connections (`dial`), HTTP (`exchange`).
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     sync::{
         Arc,
@@ -25,11 +25,17 @@ use tokio_rustls::client::TlsStream;
 /// Bytes that one answer may have in all: its body and as much again for everything around it.
 const ANSWER_BYTES: usize = 2 * limits::RESPONSE_READ_BYTES;
 
+/// Bytes in both directions, from a [`Network`](super::Network) that is not the machine's.
+pub trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> Bytestream for T {}
+
 /// What carries the bytes.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Simulated(Box<dyn Bytestream>),
 }
 
 /// A transport with a gauge.
@@ -92,6 +98,7 @@ impl AsyncRead for Stream {
         ready!(match &mut self.transport {
             Transport::Plain(it) => Pin::new(it).poll_read(cx, buf),
             Transport::Tls(it) => Pin::new(it).poll_read(cx, buf),
+            Transport::Simulated(it) => Pin::new(it).poll_read(cx, buf),
         })?;
         let read = buf.filled().len() - before;
         self.gauge.readable.store(readable.saturating_sub(read), Ordering::Relaxed);
@@ -108,6 +115,7 @@ impl AsyncWrite for Stream {
         let result = match &mut self.transport {
             Transport::Plain(it) => Pin::new(it).poll_write(cx, buf),
             Transport::Tls(it) => Pin::new(it).poll_write(cx, buf),
+            Transport::Simulated(it) => Pin::new(it).poll_write(cx, buf),
         };
         self.wrote(&result);
         result
@@ -117,6 +125,7 @@ impl AsyncWrite for Stream {
         match &mut self.transport {
             Transport::Plain(it) => Pin::new(it).poll_flush(cx),
             Transport::Tls(it) => Pin::new(it).poll_flush(cx),
+            Transport::Simulated(it) => Pin::new(it).poll_flush(cx),
         }
     }
 
@@ -124,6 +133,7 @@ impl AsyncWrite for Stream {
         match &mut self.transport {
             Transport::Plain(it) => Pin::new(it).poll_shutdown(cx),
             Transport::Tls(it) => Pin::new(it).poll_shutdown(cx),
+            Transport::Simulated(it) => Pin::new(it).poll_shutdown(cx),
         }
     }
 }

@@ -1,0 +1,343 @@
+//! Compares what is durable, what the engine answers and what receivers took with the naive model.
+//!
+//! The log is read once, row by row, as it grows. At any moment, a crash included, the
+//! notifications in the store must be those that the rows of the log give: they commit together.
+//!
+//! Not here: what a log means (`model`), replaying it through the core (`replay`).
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt as _;
+use plimsoll_core::{
+    ids::{EntitlementId, EnvironmentId},
+    limits,
+};
+use plimsoll_engine::{engine::Engine, ops::Context};
+use plimsoll_store::{
+    MemoryStore, ReadError,
+    delivery::DeliveryState,
+    log,
+    notification::{self, NotificationDetail, NotificationFilter, NotificationRow},
+    resource,
+};
+use serde_json::Value;
+
+use crate::{
+    ledger::EventKey,
+    log::{Fact, amount, read},
+    model::{self, Expected, Partition},
+    receiver::Receivers,
+};
+
+/// Bytes that one read of the log brings at the most.
+const PAGE_BYTES: usize = 16 << 20;
+/// An ordinal is the position of the log row, and in its lower bits the place among its notices.
+const ORDINAL_BITS: u32 = 20;
+
+/// What is wrong, each as a sentence.
+pub type Findings = Vec<String>;
+
+/// The log of every partition as far as it was read, and what it comes to.
+#[derive(Debug)]
+pub struct Books {
+    partitions: Vec<Partition>,
+    positions: Vec<i64>,
+    /// How often each event is in the log.
+    pub logged: BTreeMap<EventKey, u32>,
+    /// Notifications of each partition that were compared, and found right.
+    compared: Vec<usize>,
+    /// The channels that each notification goes to, by its id.
+    pub destinations: BTreeMap<String, Vec<String>>,
+}
+
+/// The output of a future over a store in memory, which never waits.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("a store in memory answers at once")
+}
+
+impl Books {
+    /// Nothing read yet, of so many partitions.
+    pub fn new(partitions: u32) -> Self {
+        let count = partitions as usize;
+        Self {
+            partitions: (0..count).map(|_| Partition::default()).collect(),
+            positions: vec![0; count],
+            logged: BTreeMap::new(),
+            compared: vec![0; count],
+            destinations: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what was appended since the last time.
+    pub fn catch_up(&mut self, database: &MemoryStore) -> Findings {
+        let mut findings = Findings::new();
+        for partition in 0..self.partitions.len() {
+            if let Err(finding) = self.catch_up_one(database, partition) {
+                findings.push(format!("partition {partition}: {finding}"));
+            }
+        }
+        findings
+    }
+
+    fn catch_up_one(&mut self, database: &MemoryStore, partition: usize) -> Result<(), String> {
+        loop {
+            let after = self.positions[partition];
+            let rows = at_once(log::read(database, partition as u32, after, PAGE_BYTES));
+            let rows = rows.map_err(|it| it.to_string())?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                if row.position != self.positions[partition] + 1 {
+                    return Err(format!("position {} is out of its turn", row.position));
+                }
+                self.positions[partition] = row.position;
+                let logged = read(&row)?;
+                if let Fact::Usage { events, .. } = &logged.fact {
+                    for it in events {
+                        let key = (it.subject.clone(), it.id.clone());
+                        *self.logged.entry(key).or_default() += 1;
+                    }
+                }
+                self.partitions[partition].apply(&logged);
+            }
+        }
+    }
+
+    /// Compares the notifications in the store with those that must be there. What was found
+    /// right before is only counted.
+    pub fn compare_notifications(&mut self, notifications: &[NotificationRow]) -> Findings {
+        let mut by_partition: Vec<Vec<&NotificationRow>> = vec![vec![]; self.partitions.len()];
+        let mut findings = Findings::new();
+        for row in notifications {
+            let owner =
+                row.customer.and_then(|it| self.partitions.iter().position(|p| p.knows(it)));
+            match owner {
+                Some(partition) => by_partition[partition].push(row),
+                None => findings.push(format!("{} is about nobody of the log", row.id)),
+            }
+        }
+        for (partition, mut found) in by_partition.into_iter().enumerate() {
+            found.sort_by_key(|it| it.ordinal);
+            let expected = &self.partitions[partition].expected;
+            let compared = &mut self.compared[partition];
+            for index in *compared..expected.len().max(found.len()) {
+                let (found, expected) = (found.get(index).copied(), expected.get(index));
+                if let Some(finding) = difference(found, expected) {
+                    findings.push(format!("partition {partition}, notice {index}: {finding}"));
+                    break;
+                }
+                if let (Some(found), Some(expected)) = (found, expected) {
+                    self.destinations.insert(found.id.to_string(), expected.channels.clone());
+                }
+            }
+            if found.len() < *compared {
+                findings.push(format!("partition {partition}: a notification is gone"));
+            }
+            *compared = expected.len();
+        }
+        findings
+    }
+
+    /// Every entitlement of the model, by the text of its customer.
+    pub fn entitlements(&self) -> Vec<(String, EntitlementId)> {
+        let all = self.partitions.iter().flat_map(Partition::entitlements);
+        all.map(|(customer, entitlement)| (customer.to_string(), entitlement)).collect()
+    }
+
+    fn value(&self, entitlement: EntitlementId, now_ms: i64) -> Option<model::Value> {
+        self.partitions.iter().find_map(|it| it.value(entitlement, now_ms))
+    }
+
+    /// Compares the values that the engine answers, and the documents in the store.
+    pub async fn compare_values(
+        &self,
+        engine: &Engine,
+        context: &Context,
+        database: &MemoryStore,
+        now_ms: impl Fn() -> i64,
+    ) -> Findings {
+        let mut findings = Findings::new();
+        for (customer, entitlement) in self.entitlements() {
+            let before = self.value(entitlement, now_ms());
+            let name = entitlement.to_string();
+            let answer = engine.ops.entitlement_value(context, &customer, &name).await;
+            let after = self.value(entitlement, now_ms());
+            let answered = match &answer {
+                Ok(value) => serde_json::to_value(value).unwrap_or_default(),
+                Err(problem) => {
+                    findings.push(format!("the value of {name} cannot be read: {problem}"));
+                    continue;
+                }
+            };
+            // A window may end between the question and the answer.
+            let answered = value_in(&answered);
+            if answered != before && answered != after {
+                findings.push(format!("{name} of {customer} is {answered:?}, must be {before:?}"));
+            }
+            findings.extend(document_difference(database, &name, before));
+        }
+        findings
+    }
+}
+
+fn value_in(json: &Value) -> Option<model::Value> {
+    let usage = amount(json["usage"].as_str()?)?;
+    let limit = json["limit"].as_str().and_then(amount);
+    Some(model::Value { usage, limit })
+}
+
+/// The document of an entitlement commits with the row of the log that says the same.
+fn document_difference(
+    database: &MemoryStore,
+    name: &str,
+    expected: Option<model::Value>,
+) -> Option<String> {
+    let row = at_once(resource::get(database, name)).ok().flatten();
+    let document = row.filter(|it| it.deleted_at.is_none()).map(|it| it.doc);
+    let json: Value = serde_json::from_str(&document.unwrap_or_default()).unwrap_or_default();
+    let limit = json["limit"].as_str().and_then(amount);
+    (json.is_null() || Some(limit) != expected.map(|it| it.limit))
+        .then(|| format!("the document of {name} says {json}, the log {expected:?}"))
+}
+
+/// Every notification of an environment.
+pub fn notifications(
+    database: &MemoryStore,
+    environment: EnvironmentId,
+) -> Result<Vec<NotificationRow>, ReadError> {
+    let filter = NotificationFilter {
+        environment,
+        customer: None,
+        feature: None,
+        r#type: None,
+        rule: None,
+        channel: None,
+        state: None,
+        from: None,
+        to: None,
+        after: None,
+        limit: u32::MAX,
+    };
+    at_once(notification::list(database, &filter))
+}
+
+fn difference(found: Option<&NotificationRow>, expected: Option<&Expected>) -> Option<String> {
+    match (found, expected) {
+        (Some(row), Some(expected)) => {
+            let found = expected_of(row, expected);
+            (found.as_ref() != Some(expected))
+                .then(|| format!("stored is {found:?}, must be {expected:?}"))
+        }
+        (Some(row), None) => {
+            Some(format!("{} must not be there: {}", row.id, String::from_utf8_lossy(&row.doc)))
+        }
+        (None, Some(expected)) => Some(format!("it is missing: {expected:?}")),
+        (None, None) => None,
+    }
+}
+
+/// What a stored notification says. Words are taken from `known` where they are the same.
+fn expected_of(row: &NotificationRow, known: &Expected) -> Option<Expected> {
+    let json: Value = serde_json::from_slice(&row.doc).ok()?;
+    let data = &json["data"];
+    let word = |text: Option<&str>, known: &'static str| {
+        if text == Some(known) { known } else { "another one" }
+    };
+    let ms = |it: &Value| it.as_str()?.parse().ok().map(|it: jiff::Timestamp| it.as_millisecond());
+    Some(Expected {
+        position: row.ordinal >> ORDINAL_BITS,
+        rule: data["rule"]["id"].as_str()?.to_owned(),
+        customer: row.customer?.to_string(),
+        entitlement: data["entitlement"]["id"].as_str()?.to_owned(),
+        kind: word(data["line"]["kind"].as_str(), known.kind),
+        line_value: amount(data["line"]["value"].as_str()?)?,
+        window_from_ms: ms(&data["window"]["from"])?,
+        edge: word(Some(&row.edge), known.edge),
+        cause: word(data["cause"].as_str(), known.cause),
+        reason: row.reason.as_deref().map(|it| word(Some(it), known.reason.unwrap_or("none"))),
+        at_ms: row.created_at.as_ms(),
+        before: amount(data["previous_usage"].as_str()?)?,
+        usage: amount(data["value"]["usage"].as_str()?)?,
+        limit: data["value"]["limit"].as_str().and_then(amount),
+        event: data["crossed_by"]["id"].as_str().map(str::to_owned),
+        channels: known.channels.clone(),
+    })
+}
+
+/// What is wrong with the deliveries of these notifications, and with what receivers took.
+/// If the `healthy` channel is named, everything must have come there.
+pub fn compare_deliveries(
+    database: &MemoryStore,
+    rows: Vec<NotificationRow>,
+    receivers: &Receivers,
+    destinations: &BTreeMap<String, Vec<String>>,
+    healthy: Option<&str>,
+) -> Findings {
+    let details = match at_once(notification::details(database, rows)) {
+        Ok(details) => details,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut findings = Findings::new();
+    let known: Vec<String> = details.iter().map(|it| it.notification.id.to_string()).collect();
+    for id in receivers.ids().iter().filter(|it| !known.contains(it)) {
+        findings.push(format!("{id} was sent and is not in the store"));
+    }
+    for detail in &details {
+        let id = detail.notification.id;
+        for body in receivers.taken(&id.to_string()) {
+            if body != detail.notification.doc {
+                findings.push(format!("{id} was sent with other bytes than it was made with"));
+            }
+        }
+        let mut to: Vec<String> =
+            detail.deliveries.iter().map(|it| it.delivery.channel.to_string()).collect();
+        to.sort();
+        let mut must = destinations.get(&id.to_string()).cloned().unwrap_or_default();
+        must.sort();
+        if to != must {
+            findings.push(format!("{id} goes to {to:?}, must go to {must:?}"));
+        }
+        findings.extend(deliveries_of(detail).map(|it| format!("{id}: {it}")));
+        if let Some(false) = healthy.and_then(|it| is_delivered(detail, it)) {
+            findings.push(format!("{id} did not come to the healthy channel"));
+        }
+        let is_taken = !receivers.taken(&id.to_string()).is_empty();
+        if let Some(true) = healthy.and_then(|it| is_delivered(detail, it))
+            && !is_taken
+        {
+            findings.push(format!("{id} is said to have come to the healthy channel"));
+        }
+    }
+    findings
+}
+
+/// Whether a notification came to a channel; `None` if it was not for it.
+pub fn is_delivered(detail: &NotificationDetail, channel: &str) -> Option<bool> {
+    let mut to = detail.deliveries.iter().map(|it| &it.delivery);
+    to.find(|it| it.channel.to_string() == channel).map(|it| it.state == DeliveryState::Success)
+}
+
+fn deliveries_of(detail: &NotificationDetail) -> impl Iterator<Item = String> {
+    let is_suppressed = detail.notification.reason.is_some();
+    let mut findings = Findings::new();
+    if is_suppressed != detail.deliveries.is_empty() {
+        findings.push(format!("it has {} deliveries", detail.deliveries.len()));
+    }
+    for it in &detail.deliveries {
+        let delivery = &it.delivery;
+        let is_open = matches!(delivery.state, DeliveryState::Pending | DeliveryState::Sending);
+        let numbers: Vec<u32> = it.attempts.iter().map(|it| it.n).collect();
+        let is_success = it.attempts.iter().any(|it| matches!(it.status, Some(200..=299)));
+        let is_right = delivery.n == 1
+            && is_open == delivery.next_attempt_at.is_some()
+            && numbers == (1..=delivery.attempts).collect::<Vec<_>>()
+            && delivery.attempts <= limits::DELIVERY_ATTEMPTS
+            && is_success == (delivery.state == DeliveryState::Success)
+            && (delivery.state == DeliveryState::Pending) == numbers.is_empty();
+        if !is_right {
+            findings.push(format!("a delivery is not as it may be: {it:?}"));
+        }
+    }
+    findings.into_iter()
+}
