@@ -4,4 +4,4 @@ mod answers;
 mod faults;
 mod laws;
 mod lines;
-mod world;
+pub(crate) mod world;

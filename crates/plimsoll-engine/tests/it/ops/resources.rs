@@ -2,7 +2,7 @@
 //! a restart; and nobody sees those of another environment.
 
 use plimsoll_core::{
-    entitlement::{EntitlementValue, period::Window},
+    entitlement::{Measure, period::Window},
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -171,16 +171,19 @@ async fn values_are_shown_by_the_type_of_the_entitlement() {
 
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
     let window = Window { from: time("2026-03-01T00:00:00Z"), to: time("2026-04-01T00:00:00Z") };
-    let limit = Some("1000".parse().unwrap());
-    let value = EntitlementValue::of("812.3456789".parse().unwrap(), limit, window);
+    let measure = Measure { hard: Some("1000".parse().unwrap()), soft: None, tiers: &[] };
+    let value = measure.value("812.3456789".parse().unwrap(), window);
     let entitlement = id(&metered).parse().unwrap();
     world.partitions.values.lock().unwrap().insert(entitlement, value);
     let expected: [(&str, Value); 3] = [
         (
             "tokens",
-            json!({"has_access": true, "usage": "812.3456789", "limit": "1000",
+            json!({"has_access": true, "usage": "812.3456789", "limit": "1000", "soft_limit": null,
                 "balance": "187.6543211", "overage": "0", "usage_percentage": "81.2346",
-                "period": {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}}),
+                "period": {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"},
+                "resets_at": "2026-04-01T00:00:00Z", "grants": [],
+                "sources": [{"type": "customer", "key": "customer", "limit": "1000",
+                    "soft_limit": null, "quantity": 1, "overrides": null}]}),
         ),
         ("sso", json!({"has_access": true})),
         ("seats", json!({"has_access": true, "value": 5})),
