@@ -20,6 +20,7 @@ async fn a_single_grant_is_what_can_be_used() {
     acme.uses(50).await;
     assert_eq!(acme.stands().await, "50/100 50 0");
     assert_eq!(acme.left().await, "50");
+    acme.pass(1);
     assert_eq!(acme.segments().await, ["50 0: 0/0 50/100"]);
 }
 
@@ -71,6 +72,7 @@ async fn a_grant_that_becomes_active_absorbs_the_overage_of_the_period() {
     assert_eq!(acme.stands().await, "25/100 75 0");
     acme.uses(25).await;
     assert_eq!(acme.stands().await, "50/100 50 0");
+    acme.pass(1);
     assert_eq!(acme.segments().await, ["25 25: 0/0", "25 0: 0/0 25/75"]);
 }
 

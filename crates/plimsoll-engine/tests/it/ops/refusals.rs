@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::world::{User, World, channel_of, refusal, tokens};
 
-async fn check(user: &User, good: Value, table: &str) {
+pub(super) async fn check(user: &User, good: Value, table: &str) {
     let before = user.items("/audit?limit=1000").await.len();
     let mut lines = table.lines().map(str::trim).filter(|it| !it.is_empty());
     while let Some(line) = lines.next() {
