@@ -68,6 +68,10 @@ pub const WINDOW_BUCKETS: usize = 50_000;
 pub const ENTITLEMENT_SOURCES: usize = 100;
 /// Tiers of one entitlement.
 pub const ENTITLEMENT_TIERS: usize = 100;
+/// Changes of limits and resets of one entitlement that are still to come, together.
+pub const ENTITLEMENT_SCHEDULED: usize = 100;
+/// Intervals after which a grant expires.
+pub const GRANT_EXPIRATION_COUNT: u32 = 1_000;
 /// Grants of one entitlement that have not ended.
 pub const ENTITLEMENT_GRANTS: usize = 1_000;
 

@@ -19,7 +19,8 @@
 //! | channel | `create_channel -> CreatedChannel`, `get_channel`, `list_channels`, `update_channel`, `delete_channel`, `async rotate_channel_secret(context, name, RotateSecret) -> CreatedChannel` |
 //! | rule | `create_rule`, `get_rule`, `list_rules`, `update_rule`, `delete_rule` with `CreateRule`, `UpdateRule`, `Rule` |
 //! | customer | `create_customer`, `async get_customer`, `async list_customers`, `update_customer`, `delete_customer` with `CreateCustomer`, `UpdateCustomer`, `Customer` |
-//! | entitlement | `create_entitlement(context, customer, CreateEntitlement)`, `get_entitlement(context, customer, name)`, `list_entitlements(context, customer, &ListRequest)`, `update_entitlement(context, customer, name, UpdateEntitlement)`, `delete_entitlement(context, customer, name)`, `entitlement_value(context, customer, name) -> EntitlementValue`; all async; `name` is the feature's key or id, or the entitlement's id |
+//! | entitlement | `create_entitlement(context, customer, CreateEntitlement)`, `get_entitlement(context, customer, name)`, `list_entitlements(context, customer, &ListRequest)`, `update_entitlement(context, customer, name, UpdateEntitlement)`, `delete_entitlement(context, customer, name)`, `entitlement_value(context, customer, name) -> EntitlementValue`, `reset_entitlement(context, customer, name, ResetEntitlement)`, `entitlement_history(context, customer, name, &HistoryRequest) -> History`, `customer_access(context, customer, &ListRequest) -> Page<FeatureAccess>`; all async; `name` is the feature's key or id, or the entitlement's id |
+//! | grant | `create_grant(context, customer, name, CreateGrant) -> Grant`, `get_grant(context, customer, name, grant) -> GrantStanding`, `list_grants(context, customer, name, &ListRequest)`, `void_grant(context, customer, name, grant, VoidGrant) -> ()`; all async; `name` as for entitlements |
 //! | API key | `async create_api_key(context, CreateApiKey) -> CreatedApiKey`, `get_api_key`, `list_api_keys` (sync), `async revoke_api_key(context, name)` |
 //! | notification | `async list_notifications(context, &NotificationQuery) -> Page<Notification>`, `async get_notification(context, id) -> Notification`, `async resend_notification(context, id, ResendNotification) -> Notification` |
 //! | event | `async list_events(context, &EventQuery) -> Page<AcceptedEvent>` |
@@ -60,6 +61,7 @@ pub mod environment;
 pub mod event;
 pub mod feature;
 pub mod fields;
+pub mod grant;
 pub mod idempotency;
 pub mod meter;
 pub mod notification;

@@ -18,7 +18,6 @@ use std::{
 use async_trait::async_trait;
 use plimsoll_core::{
     command::ControlCommand,
-    entitlement::EntitlementValue,
     ids::{CustomerId, EntitlementId, EnvironmentId},
     limits,
     time::Timestamp,
@@ -32,7 +31,7 @@ use crate::{
     ingest::{Identify, body::BodyText},
     ops::{
         customer::Customer,
-        port::{ChangeError, CustomerChange, PartitionPort, ValueError},
+        port::{ChangeError, CustomerChange, PartitionPort, Standings, ValueError},
     },
 };
 
@@ -43,8 +42,10 @@ mod dedupe;
 mod documents;
 mod memory;
 mod notice;
+mod opening;
 mod owner;
 mod recovery;
+mod standing;
 pub(crate) mod uncounted_row;
 pub mod usage_row;
 
@@ -122,10 +123,11 @@ enum Request {
 }
 
 enum Read {
-    Value {
+    Standings {
+        environment: EnvironmentId,
         customer: CustomerId,
-        entitlement: EntitlementId,
-        reply: oneshot::Sender<Result<Option<EntitlementValue>, ValueError>>,
+        entitlements: Vec<EntitlementId>,
+        reply: oneshot::Sender<Result<Standings, ValueError>>,
     },
     LastUsage {
         customer: CustomerId,
@@ -298,13 +300,14 @@ impl PartitionPort for Partitions {
         outcome.map(drop).map_err(change_error)
     }
 
-    async fn value(
+    async fn standings(
         &self,
-        _environment: EnvironmentId,
+        environment: EnvironmentId,
         customer: CustomerId,
-        entitlement: EntitlementId,
-    ) -> Result<Option<EntitlementValue>, ValueError> {
-        self.read(customer, |reply| Read::Value { customer, entitlement, reply }).await
+        entitlements: Vec<EntitlementId>,
+    ) -> Result<Standings, ValueError> {
+        let read = |reply| Read::Standings { environment, customer, entitlements, reply };
+        self.read(customer, read).await
     }
 
     async fn has_usage(

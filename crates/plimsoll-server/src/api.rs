@@ -19,6 +19,7 @@ pub(crate) mod entitlements;
 pub(crate) mod environments;
 pub(crate) mod events;
 pub(crate) mod features;
+pub(crate) mod grants;
 pub(crate) mod health;
 pub(crate) mod meters;
 pub(crate) mod notifications;

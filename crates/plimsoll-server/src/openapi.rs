@@ -35,6 +35,7 @@ const API_KEY: &str = "api_key";
         (name = "features", description = "What is sold."),
         (name = "customers", description = "Who is metered."),
         (name = "entitlements", description = "One customer's right to one feature."),
+        (name = "grants", description = "Dated quantities put into an entitlement."),
         (name = "channels", description = "Where notifications go."),
         (name = "rules", description = "When to notify, about whom, through which channels."),
         (name = "notifications", description = "What fired, and where it went."),

@@ -77,6 +77,23 @@ impl FromRequestParts<App> for Names {
     }
 }
 
+/// The three names in a route such as
+/// `/v1/customers/{customer}/entitlements/{feature}/grants/{grant}`.
+#[derive(Debug)]
+pub(crate) struct ThreeNames(pub(crate) String, pub(crate) String, pub(crate) String);
+
+impl FromRequestParts<App> for ThreeNames {
+    type Rejection = Ending;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Ending> {
+        let Path((first, second, third)) = path::<(String, String, String)>(parts, app).await?;
+        check_segment(&first)?;
+        check_segment(&second)?;
+        check_segment(&third)?;
+        Ok(Self(first, second, third))
+    }
+}
+
 async fn path<T: DeserializeOwned + Send>(parts: &mut Parts, app: &App) -> Result<Path<T>, Ending> {
     Path::from_request_parts(parts, app).await.map_err(|_| nothing_here())
 }

@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{
-        api_keys, audit, channels, customers, entitlements, environments, events, features, health,
-        meters, notifications, rules,
+        api_keys, audit, channels, customers, entitlements, environments, events, features, grants,
+        health, meters, notifications, rules,
     },
     auth,
     observe::{self, Observer},
@@ -37,6 +37,9 @@ fn read() -> OpenApiRouter<App> {
         .routes(routes!(customers::get_customer))
         .routes(routes!(entitlements::list_entitlements))
         .routes(routes!(entitlements::get_entitlement))
+        .routes(routes!(entitlements::get_entitlement_history))
+        .routes(routes!(grants::list_grants))
+        .routes(routes!(grants::get_grant))
         .routes(routes!(channels::list_channels))
         .routes(routes!(channels::get_channel))
         .routes(routes!(rules::list_rules))
@@ -52,7 +55,9 @@ fn read() -> OpenApiRouter<App> {
 
 /// Routes that answer whether a customer may do something.
 fn check() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(entitlements::get_entitlement_value))
+    OpenApiRouter::new()
+        .routes(routes!(entitlements::get_entitlement_value))
+        .routes(routes!(entitlements::get_customer_access))
 }
 
 /// Routes that change something.
@@ -66,6 +71,9 @@ fn admin() -> OpenApiRouter<App> {
         .routes(routes!(customers::update_customer, customers::delete_customer))
         .routes(routes!(entitlements::create_entitlement))
         .routes(routes!(entitlements::update_entitlement, entitlements::delete_entitlement))
+        .routes(routes!(entitlements::reset_entitlement))
+        .routes(routes!(grants::create_grant))
+        .routes(routes!(grants::void_grant))
         .routes(routes!(channels::create_channel))
         .routes(routes!(channels::update_channel, channels::delete_channel))
         .routes(routes!(channels::rotate_channel_secret))

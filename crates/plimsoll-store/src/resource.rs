@@ -180,6 +180,23 @@ pub fn delete_children(parent: &str, kind: &str, deleted_at: Timestamp) -> State
     )
 }
 
+/// Marks every part of this kind of every part of `parent` as deleted. Put it before the statement
+/// that deletes the parts in between.
+pub fn delete_grandchildren(
+    parent: &str,
+    between: &str,
+    kind: &str,
+    deleted_at: Timestamp,
+) -> Statement {
+    Statement::new(
+        "resource.delete_grandchildren",
+        "UPDATE resource SET deleted_at = $4, updated_at = $4, version = version + 1 \
+         WHERE kind = $3 AND deleted_at IS NULL AND parent IN (SELECT id FROM resource \
+         WHERE parent = $1 AND kind = $2 AND deleted_at IS NULL)",
+        vec![parent.into(), between.into(), kind.into(), deleted_at.into()],
+    )
+}
+
 /// Refuses its batch under the name [`HOLD`] if the resource `id` is deleted, and keeps others from
 /// deleting it until the batch is committed.
 pub fn hold(id: &str) -> Statement {

@@ -428,7 +428,8 @@ impl Metered {
         }
         self.window.to = self.window.to.min(at);
         if !reset.retains_anchor {
-            self.period.anchor = Some(at);
+            // The moment that was named, which the stamp may be a little after.
+            self.period.anchor = Some(reset.at);
         }
         let next = Window { from: at, to: self.period.window_at(at).to };
         let own = self.extra.as_ref().is_some_and(|it| it.preserves_overage);

@@ -68,6 +68,7 @@ impl Ops {
             commands: plan.commands,
             statements,
             documents: documents.collect(),
+            opening: plan.opening,
         };
         let inner = Arc::clone(&self.inner);
         let token = context.idempotency.clone();

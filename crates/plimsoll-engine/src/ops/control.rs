@@ -152,6 +152,10 @@ impl Inner {
 pub(crate) fn problem_of(error: &ChangeError) -> Problem {
     match error {
         ChangeError::Refused { .. } => concurrent_change(),
+        ChangeError::NotMeasurable { .. } => {
+            let detail = error.to_string();
+            Problem::at(ProblemCode::UsageNotMeasurable, "measure_usage_from", detail)
+        }
         ChangeError::Busy => {
             let detail = "too many changes are waiting";
             Problem::new(ProblemCode::TooManyRequests, detail).retry_after(1)

@@ -35,6 +35,8 @@ pub enum Kind {
     Customer,
     /// An entitlement.
     Entitlement,
+    /// A grant of an entitlement.
+    Grant,
     /// A channel.
     Channel,
     /// A rule.
@@ -53,6 +55,7 @@ impl Kind {
             Self::Feature => "feature",
             Self::Customer => "customer",
             Self::Entitlement => "entitlement",
+            Self::Grant => "grant",
             Self::Channel => "channel",
             Self::Rule => "rule",
             Self::Notification => "notification",

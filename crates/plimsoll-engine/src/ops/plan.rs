@@ -5,7 +5,7 @@
 
 use plimsoll_core::{
     command::{ControlCommand, CustomerCommand},
-    ids::{AuditId, CustomerId, EnvironmentId},
+    ids::{AuditId, CustomerId, EnvironmentId, MeterId},
     time::Timestamp,
 };
 use plimsoll_store::{
@@ -59,6 +59,8 @@ pub(crate) struct CustomerPlan<T> {
     pub(crate) commands: Vec<CustomerCommand>,
     /// Documents that notifications show, by the id of their resource.
     pub(crate) documents: Vec<(String, Vec<u8>)>,
+    /// The entitlement that is made counts what this meter measured in the period so far.
+    pub(crate) opening: Option<MeterId>,
     pub(crate) effects: Vec<Effect>,
 }
 

@@ -8,9 +8,12 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plimsoll_core::{
+    archive::Segment,
     command::{ControlCommand, CustomerCommand},
     entitlement::EntitlementValue,
-    ids::{CustomerId, EntitlementId, EnvironmentId},
+    ids::{CustomerId, EntitlementId, EnvironmentId, MeterId},
+    state::GrantBalance,
+    time::Timestamp,
 };
 use plimsoll_store::{Refusal, Statement, delivery::DeliveryRow};
 
@@ -32,13 +35,13 @@ pub trait PartitionPort: Send + Sync + Debug {
         statements: Vec<Statement>,
     ) -> Result<(), ChangeError>;
 
-    /// Where a metered entitlement stands now; nothing if the partition does not know it.
-    async fn value(
+    /// What the environment's clock shows, and where these entitlements of one customer stand.
+    async fn standings(
         &self,
         environment: EnvironmentId,
         customer: CustomerId,
-        entitlement: EntitlementId,
-    ) -> Result<Option<EntitlementValue>, ValueError>;
+        entitlements: Vec<EntitlementId>,
+    ) -> Result<Standings, ValueError>;
 
     /// Whether any usage of the customer was accepted within the dedupe window.
     async fn has_usage(
@@ -46,6 +49,27 @@ pub trait PartitionPort: Send + Sync + Debug {
         environment: EnvironmentId,
         customer: CustomerId,
     ) -> Result<bool, ValueError>;
+}
+
+/// Where entitlements of one customer stand at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standings {
+    /// What the environment's clock shows.
+    pub now: Timestamp,
+    /// In the order in which they were asked for; nothing where the partition knows no metered
+    /// entitlement of that id.
+    pub entitlements: Vec<Option<Standing>>,
+}
+
+/// Where one metered entitlement stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its value.
+    pub value: EntitlementValue,
+    /// Its grants that have not ended, in the order in which they burn.
+    pub grants: Vec<GrantBalance>,
+    /// The stretch of burning that goes on, of one with grants.
+    pub segment: Option<Segment>,
 }
 
 /// A change of one customer.
@@ -61,6 +85,8 @@ pub struct CustomerChange {
     pub statements: Vec<Statement>,
     /// The documents that notifications show from now on, by the id of their resource.
     pub documents: Vec<(String, Bytes)>,
+    /// The entitlement that is made counts what this meter measured in the period so far.
+    pub opening: Option<MeterId>,
 }
 
 /// Why a change was not, or not for certain, made.
@@ -73,6 +99,12 @@ pub enum ChangeError {
         statement: &'static str,
         /// Why.
         refusal: Refusal,
+    },
+    /// What was used before does not add up to a number. Nothing was written; that is certain.
+    #[error("what was used before cannot be measured: {reason}")]
+    NotMeasurable {
+        /// The reason, as of an event that cannot be counted.
+        reason: &'static str,
     },
     /// As much waits as may wait. Nothing was written; that is certain.
     #[error("too many changes are waiting")]

@@ -162,6 +162,15 @@ problem_codes! {
         "entitlement_exists", 409, "The customer is entitled to the feature already";
     EntitlementTypeMismatch =
         "entitlement_type_mismatch", 422, "The entitlement's type is not its feature's";
+    EntitlementNotMetered =
+        "entitlement_not_metered", 422, "Only a metered entitlement has usage";
+    LimitOverflow = "limit_overflow", 422, "The sources add up to more than can be held";
+    InvalidSource = "invalid_source", 422, "A source of the entitlement is not one";
+    InvalidTier = "invalid_tier", 422, "A tier of the entitlement is not one";
+    UsageNotMeasurable =
+        "usage_not_measurable", 422, "The usage of the period so far is not known";
+    TimeInPast = "time_in_past", 422, "The change would take effect in the past";
+    ResetTooSoon = "reset_too_soon", 409, "The period began at this moment or later";
 
     AggregationNotLimitable =
         "aggregation_not_limitable", 422, "The feature's aggregation cannot be limited";

@@ -29,7 +29,9 @@ use super::{
     documents::Documents,
     memory::{Memory, Work},
     notice::{Happenings, Notifier},
+    opening,
     recovery::{self, Recovered, RecoveryError},
+    standing,
 };
 use crate::{
     delivery::dispatcher::Outbound,
@@ -58,7 +60,7 @@ pub(super) struct Owner {
 }
 
 type UsageReply = oneshot::Sender<Result<UsageOutcome, UsageError>>;
-type ChangeReply = oneshot::Sender<Result<(), ChangeError>>;
+pub(super) type ChangeReply = oneshot::Sender<Result<(), ChangeError>>;
 
 /// What one turn of the loop works on.
 #[derive(Default)]
@@ -291,7 +293,7 @@ impl Owner {
     }
 
     /// One turn: apply, commit, answer.
-    async fn turn(&mut self, held: &mut Held, turn: Gathered) -> Option<End> {
+    async fn turn(&mut self, held: &mut Held, mut turn: Gathered) -> Option<End> {
         let now = self.deps.clock.now();
         let idle = turn.is_empty() && turn.reads.is_empty();
         if let Err(failure) = self.prepare(held, &turn, now).await {
@@ -305,6 +307,10 @@ impl Owner {
         memory.settle_set_clocks(&mut work, now);
         let late = memory.late_windows(&turn.usage);
         if let Err(error) = work.archive.load_windows(&*self.deps.store, late).await {
+            return Some(self.not_committed(turn, lost(&error)));
+        }
+        let filled = opening::fill_all(&*self.deps.store, &memory.state, &mut turn.changes, now);
+        if let Err(error) = filled.await {
             return Some(self.not_committed(turn, lost(&error)));
         }
         for (change, _) in &turn.changes {
@@ -603,7 +609,7 @@ impl Read {
         let error = ValueError::Unavailable { detail: detail.to_owned() };
         // Whoever asked may have gone.
         match self {
-            Self::Value { reply, .. } => drop(reply.send(Err(error))),
+            Self::Standings { reply, .. } => drop(reply.send(Err(error))),
             Self::LastUsage { reply, .. } => drop(reply.send(Err(error))),
         }
     }
@@ -625,8 +631,9 @@ fn answer(
     let state = &held.memory.state;
     for read in turn.reads {
         match read {
-            Read::Value { customer, entitlement, reply } => {
-                drop(reply.send(Ok(state.value(customer, entitlement, now))));
+            Read::Standings { environment, customer, entitlements, reply } => {
+                let asked = (environment, customer, &entitlements[..]);
+                drop(reply.send(Ok(standing::standings(state, asked, now))));
             }
             Read::LastUsage { customer, reply } => {
                 drop(reply.send(Ok(state.last_usage_at(customer))));

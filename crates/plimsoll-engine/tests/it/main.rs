@@ -7,5 +7,6 @@
 )]
 
 mod delivery;
+mod entitlements;
 mod ops;
 mod usage;

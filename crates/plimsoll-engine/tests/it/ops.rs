@@ -6,6 +6,7 @@
 mod channels;
 mod clock;
 mod customers;
+mod entitlements;
 mod failures;
 mod idempotency;
 mod keys;

@@ -12,4 +12,4 @@ mod meters;
 mod resets;
 mod scans;
 mod shop;
-mod world;
+pub(crate) mod world;

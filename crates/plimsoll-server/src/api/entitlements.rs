@@ -1,8 +1,14 @@
-//! `/v1/customers/{customer}/entitlements`: one customer's right to one feature, and its value.
+//! `/v1/customers/{customer}/entitlements` and `/access`: one customer's right to one feature, its
+//! value and its history, and all of a customer's values at once.
+//!
+//! Not here: grants (`api::grants`).
 
 use axum::{extract::State, response::Response};
 use plimsoll_engine::ops::{
-    entitlement::{CreateEntitlement, Entitlement, EntitlementValue, UpdateEntitlement},
+    entitlement::{
+        CreateEntitlement, Entitlement, EntitlementValue, FeatureAccess, History, HistoryRequest,
+        ResetEntitlement, UpdateEntitlement,
+    },
     page::{ListRequest, Page},
 };
 
@@ -136,4 +142,66 @@ pub(crate) async fn get_entitlement_value(
     Names(customer, feature): Names,
 ) -> Answer<Json<EntitlementValue>> {
     Ok(Json(app.ops.entitlement_value(&context, &customer, &feature).await?))
+}
+
+/// Start the usage of an entitlement again at zero, now or later.
+#[utoipa::path(
+    post, path = "/v1/customers/{customer}/entitlements/{feature}/reset", tag = "entitlements",
+    params(
+        ("customer" = String, Path, description = "The customer's id or key."),
+        (
+            "feature" = String,
+            Path,
+            description = "The feature's id or key, or the entitlement's id."
+        )
+    ),
+    request_body = ResetEntitlement,
+    responses((status = 200, description = "The entitlement as it is now.", body = Entitlement))
+)]
+pub(crate) async fn reset_entitlement(
+    State(app): State<App>,
+    change: Change,
+    Names(customer, feature): Names,
+    document: Document<ResetEntitlement>,
+) -> Answer<Json<Entitlement>> {
+    let context = change.begin(&document.text.bytes).await?;
+    Ok(Json(app.ops.reset_entitlement(&context, &customer, &feature, document.value).await?))
+}
+
+/// The usage windows that an entitlement went through, and how its grants burned.
+#[utoipa::path(
+    get, path = "/v1/customers/{customer}/entitlements/{feature}/history", tag = "entitlements",
+    params(
+        ("customer" = String, Path, description = "The customer's id or key."),
+        (
+            "feature" = String,
+            Path,
+            description = "The feature's id or key, or the entitlement's id."
+        ),
+        HistoryRequest
+    ),
+    responses((status = 200, description = "The history, the oldest first.", body = History))
+)]
+pub(crate) async fn get_entitlement_history(
+    State(app): State<App>,
+    Reading(context): Reading,
+    Names(customer, feature): Names,
+    Query(request): Query<HistoryRequest>,
+) -> Answer<Json<History>> {
+    Ok(Json(app.ops.entitlement_history(&context, &customer, &feature, &request).await?))
+}
+
+/// What a customer may use, and how much: all of its entitlements with their values.
+#[utoipa::path(
+    get, path = "/v1/customers/{customer}/access", tag = "entitlements",
+    params(("customer" = String, Path, description = "The customer's id or key."), ListRequest),
+    responses((status = 200, description = "One page.", body = Page<FeatureAccess>))
+)]
+pub(crate) async fn get_customer_access(
+    State(app): State<App>,
+    Reading(context): Reading,
+    Name(customer): Name,
+    Query(request): Query<ListRequest>,
+) -> Answer<Json<Page<FeatureAccess>>> {
+    Ok(Json(app.ops.customer_access(&context, &customer, &request).await?))
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod bodies;
 mod client;
 mod company;
+mod entitlements;
 mod event_list;
 mod events;
 mod health;

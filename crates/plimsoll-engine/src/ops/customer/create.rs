@@ -104,6 +104,7 @@ impl Ops {
             customer: id,
             commands,
             documents: vec![(id.to_string(), customer.to_json().into_bytes())],
+            opening: None,
             effects: vec![Box::new(move |ops| {
                 reservation.confirm();
                 for subject in &moved {

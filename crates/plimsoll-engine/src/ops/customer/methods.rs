@@ -139,6 +139,7 @@ impl Ops {
             customer: id,
             commands: Vec::new(),
             documents: vec![(id.to_string(), after.to_json().into_bytes())],
+            opening: None,
             effects: vec![Box::new(move |ops| {
                 reservation.confirm();
                 let index = ops.catalogue.subjects();
@@ -205,6 +206,12 @@ impl Ops {
         let mut draft = self.draft(context);
         draft.delete(&customer);
         let kind = Kind::Entitlement.as_str();
+        draft.statements.push(resource::delete_grandchildren(
+            &id.to_string(),
+            kind,
+            Kind::Grant.as_str(),
+            context.now,
+        ));
         draft.statements.push(resource::delete_children(&id.to_string(), kind, context.now));
         draft.audit("customer.delete", Some(&customer.document), None);
         let subjects = customer.document.subjects;
@@ -214,6 +221,7 @@ impl Ops {
             customer: id,
             commands: vec![CustomerCommand::Delete { customer: id }],
             documents: Vec::new(),
+            opening: None,
             effects: vec![Box::new(move |ops| {
                 let index = ops.catalogue.subjects();
                 for subject in &subjects {

@@ -2,8 +2,9 @@
 
 use plimsoll_core::{
     command::CustomerCommand,
-    ids::{CustomerId, EntitlementId, FeatureId},
+    ids::{CustomerId, EntitlementId, FeatureId, MeterId},
     limits,
+    metering::cell::Resolution,
 };
 use plimsoll_store::resource::{self, Order, ResourceList, ResourceRow};
 
@@ -14,10 +15,8 @@ use crate::{
         change::Changed,
         control::{CHANGE_ATTEMPTS, concurrent_change, unreadable},
         document::Kind,
-        entitlement::{
-            CreateEntitlement, Entitlement, EntitlementValue, MeteredValue, UpdateEntitlement,
-        },
-        feature::{Feature, FeatureType},
+        entitlement::{CreateEntitlement, Entitlement, UpdateEntitlement, checks::Updated},
+        feature::Feature,
         page::{ListRequest, Page},
         plan::{Answer, CustomerPlan, json},
         problem::{Problem, ProblemCode},
@@ -25,9 +24,9 @@ use crate::{
 };
 
 /// An entitlement that was found, with the feature that its row names.
-struct Found {
-    entry: Versioned<Entitlement>,
-    feature: FeatureId,
+pub(in crate::ops) struct Found {
+    pub(in crate::ops) entry: Versioned<Entitlement>,
+    pub(in crate::ops) feature: FeatureId,
 }
 
 impl Ops {
@@ -58,7 +57,9 @@ impl Ops {
         name: &str,
     ) -> Result<Entitlement, Problem> {
         let customer = self.customer(context, customer).await?.document.id;
-        Ok(self.find_entitlement(context, customer, name).await?.entry.document)
+        let found = self.find_entitlement(context, customer, name).await?;
+        let mut shown = self.as_of_now(context, customer, vec![found.entry.document]).await?;
+        shown.pop().ok_or_else(|| Problem::not_found("entitlement", name))
     }
 
     /// The entitlements of a customer, the oldest first.
@@ -72,12 +73,27 @@ impl Ops {
         let after = request.after()?;
         let customer = self.customer(context, customer).await?.document.id;
         let rows = self.entitlement_rows(context, customer, after.as_deref(), limit + 1).await?;
-        let entitlements = rows.iter().map(|row| Ok(read(row)?.document));
+        let entitlements = rows.iter().map(|row| Ok(read_found(row)?.entry.document));
         let entitlements = entitlements.collect::<Result<Vec<_>, Problem>>()?;
+        let entitlements = self.as_of_now(context, customer, entitlements).await?;
         Ok(Page::cut(entitlements, limit, |it| it.id.to_string()))
     }
 
-    /// Changes an entitlement's limit, value or metadata, at once.
+    /// Entitlements of a customer with the changes whose time has come.
+    async fn as_of_now(
+        &self,
+        context: &Context,
+        customer: CustomerId,
+        entitlements: Vec<Entitlement>,
+    ) -> Result<Vec<Entitlement>, Problem> {
+        if !entitlements.iter().any(Entitlement::is_scheduled) {
+            return Ok(entitlements);
+        }
+        let now = self.standings(context, customer, Vec::new()).await?.now;
+        Ok(entitlements.into_iter().map(|it| it.at(now)).collect())
+    }
+
+    /// Changes an entitlement: its limits, sources and tiers now or later, everything else now.
     pub async fn update_entitlement(
         &self,
         context: &Context,
@@ -87,31 +103,67 @@ impl Ops {
     ) -> Result<Entitlement, Problem> {
         self.once(context, async {
             for _ in 0..CHANGE_ATTEMPTS {
-                let (turn, customer) = self.customer_in_turn(context, customer).await?;
-                let customer = customer.document.id;
-                let found = self.find_entitlement(context, customer, name).await?;
-                let after = request.clone().apply(&found.entry.document, context.now)?;
-                let Versioned { version, document: before } = &found.entry;
-                let mut draft = self.draft(context);
-                draft.update(*version, &after, Some(&found.feature.to_string()));
-                draft.audit("entitlement.update", Some(before), Some(&after));
-                let entitlement = after.to_core(found.feature);
-                let plan = CustomerPlan {
-                    turn,
-                    draft,
-                    customer,
-                    commands: vec![CustomerCommand::PutEntitlement { customer, entitlement }],
-                    documents: vec![(after.id.to_string(), json(&after).into_bytes())],
-                    effects: Vec::new(),
-                    answer: Answer::changed(after),
-                };
-                if let Changed::Made(entitlement) = self.change(context, plan).await? {
+                let request = request.clone();
+                let made = self.try_update_entitlement(context, customer, name, request).await?;
+                if let Some(entitlement) = made {
                     return Ok(entitlement);
                 }
             }
             Err(concurrent_change())
         })
         .await
+    }
+
+    /// Nothing, if something was changed meanwhile.
+    async fn try_update_entitlement(
+        &self,
+        context: &Context,
+        customer: &str,
+        name: &str,
+        request: UpdateEntitlement,
+    ) -> Result<Option<Entitlement>, Problem> {
+        let (turn, customer) = self.customer_in_turn(context, customer).await?;
+        let customer = customer.document.id;
+        let found = self.find_entitlement(context, customer, name).await?;
+        let Versioned { version, document: before } = found.entry;
+        let time = if before.is_scheduled() || request.names_a_time() {
+            self.standings(context, customer, Vec::new()).await?.now
+        } else {
+            context.now
+        };
+        let before = before.at(time);
+        let Updated { after, later } = request.apply(&before, time, context.now)?;
+        let mut commands = Vec::new();
+        let entitlement = after.to_core(found.feature);
+        if entitlement != before.to_core(found.feature) {
+            commands.push(CustomerCommand::PutEntitlement { customer, entitlement });
+        }
+        if let Some((allowance, at)) = later {
+            commands.push(CustomerCommand::ChangeLimits {
+                customer,
+                entitlement: after.id,
+                limits: allowance.limits,
+                tiers: allowance.bounds(),
+                at,
+            });
+        }
+        let mut draft = self.draft(context);
+        draft.update(version, &after, Some(&found.feature.to_string()));
+        draft.audit("entitlement.update", Some(&before), Some(&after));
+        let plan = CustomerPlan {
+            turn,
+            draft,
+            customer,
+            commands,
+            documents: vec![(after.id.to_string(), json(&after).into_bytes())],
+            opening: None,
+            effects: Vec::new(),
+            answer: Answer::changed(after),
+        };
+        match self.change(context, plan).await? {
+            Changed::Made(entitlement) => Ok(Some(entitlement)),
+            Changed::Refused { .. } => Ok(None),
+        }
     }
 
     /// Takes a right away. What was used stays recorded; a new entitlement starts at zero.
@@ -129,6 +181,9 @@ impl Ops {
                 let entitlement = found.entry.document.id;
                 let mut draft = self.draft(context);
                 draft.delete(&found.entry);
+                let grants = Kind::Grant.as_str();
+                let parent = entitlement.to_string();
+                draft.statements.push(resource::delete_children(&parent, grants, context.now));
                 draft.audit("entitlement.delete", Some(&found.entry.document), None);
                 let plan = CustomerPlan {
                     turn,
@@ -136,6 +191,7 @@ impl Ops {
                     customer,
                     commands: vec![CustomerCommand::DeleteEntitlement { customer, entitlement }],
                     documents: Vec::new(),
+                    opening: None,
                     effects: Vec::new(),
                     answer: Answer::deleted(),
                 };
@@ -146,36 +202,6 @@ impl Ops {
             Err(concurrent_change())
         })
         .await
-    }
-
-    /// Where an entitlement stands now.
-    pub async fn entitlement_value(
-        &self,
-        context: &Context,
-        customer: &str,
-        name: &str,
-    ) -> Result<EntitlementValue, Problem> {
-        let customer = self.customer(context, customer).await?.document.id;
-        let found = self.find_entitlement(context, customer, name).await?;
-        let entitlement = found.entry.document;
-        match entitlement.r#type {
-            FeatureType::Boolean => Ok(EntitlementValue::Boolean { has_access: true }),
-            FeatureType::Static => {
-                let own = entitlement.value;
-                let view = self.view(context)?;
-                let of_feature = view.features.get(found.feature);
-                let of_feature = of_feature.and_then(|it| it.document.value.clone());
-                let value = own.or(of_feature).unwrap_or(serde_json::Value::Null);
-                Ok(EntitlementValue::Static { has_access: true, value })
-            }
-            FeatureType::Metered => {
-                let environment = context.environment();
-                let asked = self.inner.partitions.value(environment, customer, entitlement.id);
-                let value = asked.await.map_err(|error| unreadable(&error))?;
-                let value = value.ok_or_else(|| Problem::not_found("entitlement", name))?;
-                Ok(EntitlementValue::Metered(MeteredValue::of(value)))
-            }
-        }
     }
 
     /// Nothing, if something was changed meanwhile.
@@ -201,6 +227,7 @@ impl Ops {
         }
         let id = self.mint(EntitlementId::from_parts);
         let entitlement = request.into_document(id, customer, &feature, context.now)?;
+        let opening = self.opening_of(context, &entitlement, &feature).await?;
         let mut draft = self.draft(context);
         // Whoever deletes the feature or the customer waits for this, or this is refused.
         draft.statements.push(resource::hold(&key));
@@ -216,6 +243,7 @@ impl Ops {
                 entitlement: entitlement.to_core(feature.id),
             }],
             documents: vec![(id.to_string(), json(&entitlement).into_bytes())],
+            opening,
             effects: Vec::new(),
             answer: Answer::created(entitlement),
         };
@@ -224,6 +252,36 @@ impl Ops {
             Changed::Refused { statement: resource::INSERT, taken: true } => Err(exists(&feature)),
             Changed::Refused { .. } => Ok(None),
         }
+    }
+
+    /// The meter whose usage of the period so far counts, if the entitlement is to count it.
+    async fn opening_of(
+        &self,
+        context: &Context,
+        entitlement: &Entitlement,
+        feature: &Feature,
+    ) -> Result<Option<MeterId>, Problem> {
+        let period = entitlement.usage_period.filter(|_| entitlement.counts_from_period_start());
+        let Some(period) = period else { return Ok(None) };
+        let refuse = |detail: String| {
+            Err(Problem::at(ProblemCode::UsageNotMeasurable, "measure_usage_from", detail))
+        };
+        let view = self.view(context)?;
+        let meter = feature.meter.as_deref().and_then(|it| view.meters.find(it));
+        let Some(meter) = meter.map(|it| &it.document) else {
+            return refuse("the feature has no meter".to_owned());
+        };
+        let now = self.standings(context, entitlement.customer, Vec::new()).await?.now;
+        let from = period.to_core().window_at(now).from;
+        if Resolution::Hour.start_of(from) != from {
+            return refuse(format!("the period began inside an hour, at {from}"));
+        }
+        if from < meter.created_at {
+            let detail =
+                format!("the period began at {from}, the meter was made at {}", meter.created_at);
+            return refuse(detail);
+        }
+        Ok(Some(meter.id))
     }
 
     /// The feature that a request names.
@@ -237,7 +295,7 @@ impl Ops {
     }
 
     /// The entitlement of a customer by its own id, or by its feature's key or id.
-    async fn find_entitlement(
+    pub(in crate::ops) async fn find_entitlement(
         &self,
         context: &Context,
         customer: CustomerId,
@@ -256,14 +314,10 @@ impl Ops {
             let row = resource::get_by_key(store, environment, kind, Some(&parent), &key).await;
             row.map_err(|it| unreadable(&it))?
         };
-        let row = row.ok_or_else(nothing)?;
-        let feature = row.key.as_deref().and_then(|it| it.parse().ok()).ok_or_else(|| {
-            unreadable(&format!("the row of entitlement {} names no feature", row.id))
-        })?;
-        Ok(Found { entry: read(&row)?, feature })
+        read_found(&row.ok_or_else(nothing)?)
     }
 
-    async fn entitlement_rows(
+    pub(super) async fn entitlement_rows(
         &self,
         context: &Context,
         customer: CustomerId,
@@ -289,6 +343,12 @@ fn exists(feature: &Feature) -> Problem {
     Problem::at(ProblemCode::EntitlementExists, "feature", detail)
 }
 
-fn read(row: &ResourceRow) -> Result<Versioned<Entitlement>, Problem> {
-    load::document(row).map_err(|it| unreadable(&it))
+/// Reads an entitlement's row, which names the feature by its key.
+pub(super) fn read_found(row: &ResourceRow) -> Result<Found, Problem> {
+    let feature = row.key.as_deref().and_then(|it| it.parse().ok()).ok_or_else(|| {
+        unreadable(&format!("the row of entitlement {} names no feature", row.id))
+    })?;
+    let read = load::document::<Entitlement>(row).map_err(|it| unreadable(&it))?;
+    let entry = Versioned { version: read.version, document: read.document.completed() };
+    Ok(Found { entry, feature })
 }

@@ -33,6 +33,7 @@ async fn usage_of_unknown(world: &World, subject: &str) -> CustomerId {
         commands: vec![CustomerCommand::Create { customer }],
         statements: provisional_rows(environment, &[made]),
         documents: Vec::new(),
+        opening: None,
     };
     world.partitions.change(change).await.unwrap();
     subjects.confirm(environment, subject, customer);

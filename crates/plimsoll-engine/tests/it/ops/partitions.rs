@@ -13,8 +13,9 @@ use plimsoll_core::{
     entitlement::EntitlementValue,
     ids::{CustomerId, EntitlementId, EnvironmentId},
 };
+use plimsoll_engine::deps::Clock;
 use plimsoll_engine::ops::port::{
-    ChangeError, CustomerChange, PartitionPort, RedeliveryPort, ValueError,
+    ChangeError, CustomerChange, PartitionPort, RedeliveryPort, Standing, Standings, ValueError,
 };
 use plimsoll_store::{Batch, CommitError, Lane, Statement, Store, control, delivery::DeliveryRow};
 use tokio::sync::Notify;
@@ -35,6 +36,8 @@ pub(super) struct Partitions {
     pub(super) store: Arc<dyn Store>,
     pub(super) control: Mutex<Vec<ControlCommand>>,
     pub(super) customers: Mutex<Vec<CustomerCommand>>,
+    /// What the clock of every environment shows.
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) values: Mutex<HashMap<EntitlementId, EntitlementValue>>,
     /// Customers that have sent usage.
     pub(super) used: Mutex<HashSet<CustomerId>>,
@@ -44,9 +47,10 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
+            clock,
             control: Mutex::default(),
             customers: Mutex::default(),
             values: Mutex::default(),
@@ -101,13 +105,19 @@ impl PartitionPort for Partitions {
         Ok(())
     }
 
-    async fn value(
+    async fn standings(
         &self,
         _environment: EnvironmentId,
         _customer: CustomerId,
-        entitlement: EntitlementId,
-    ) -> Result<Option<EntitlementValue>, ValueError> {
-        Ok(self.values.lock().unwrap().get(&entitlement).copied())
+        entitlements: Vec<EntitlementId>,
+    ) -> Result<Standings, ValueError> {
+        let values = self.values.lock().unwrap();
+        let standing = |it: &EntitlementId| {
+            let value = values.get(it).copied()?;
+            Some(Standing { value, grants: Vec::new(), segment: None })
+        };
+        let entitlements = entitlements.iter().map(standing).collect();
+        Ok(Standings { now: self.clock.now(), entitlements })
     }
 
     async fn has_usage(

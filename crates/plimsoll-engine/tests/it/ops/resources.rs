@@ -178,9 +178,12 @@ async fn values_are_shown_by_the_type_of_the_entitlement() {
     let expected: [(&str, Value); 3] = [
         (
             "tokens",
-            json!({"has_access": true, "usage": "812.3456789", "limit": "1000",
+            json!({"has_access": true, "usage": "812.3456789", "limit": "1000", "soft_limit": null,
                 "balance": "187.6543211", "overage": "0", "usage_percentage": "81.2346",
-                "period": {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}}),
+                "period": {"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"},
+                "resets_at": "2026-04-01T00:00:00Z", "grants": [],
+                "sources": [{"type": "customer", "key": "customer", "limit": "1000",
+                    "soft_limit": null, "quantity": 1, "overrides": null}]}),
         ),
         ("sso", json!({"has_access": true})),
         ("seats", json!({"has_access": true, "value": 5})),

@@ -68,7 +68,7 @@ pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened
         tasks: TaskGroup::new(),
     };
     let catalogue = Catalogue::load(store.as_ref()).await.unwrap();
-    let partitions = Arc::new(Partitions::new(store));
+    let partitions = Arc::new(Partitions::new(store, Arc::clone(clock) as _));
     let offered = Arc::new(Offered::default());
     let channels = ChannelRegistry::new();
     let vault = Arc::new(Vault::new(&[7; MASTER_KEY_BYTES], Arc::new(SystemRandom)));
@@ -201,6 +201,9 @@ impl User {
             ["api-keys", rest @ ..] => self.api_keys(context, method, rest, query, body).await,
             ["customers", customer, "entitlements", rest @ ..] => {
                 self.entitlements(context, customer, method, rest, query, body).await
+            }
+            ["customers", customer, "access"] => {
+                shown(self.ops.customer_access(context, customer, &list(query)).await)
             }
             ["customers", rest @ ..] => self.customers(context, method, rest, query, body).await,
             ["notifications", rest @ ..] => {
@@ -335,6 +338,27 @@ impl User {
             ("GET", []) => shown(ops.list_entitlements(context, customer, &list(query)).await),
             ("GET", [name]) => shown(ops.get_entitlement(context, customer, name).await),
             ("GET", [name, "value"]) => shown(ops.entitlement_value(context, customer, name).await),
+            ("GET", [name, "history"]) => {
+                let request = parameters(query);
+                shown(ops.entitlement_history(context, customer, name, &request).await)
+            }
+            ("POST", [name, "reset"]) => {
+                let request = parse_request(body)?;
+                shown(ops.reset_entitlement(context, customer, name, request).await)
+            }
+            ("POST", [name, "grants"]) => {
+                shown(ops.create_grant(context, customer, name, parse_request(body)?).await)
+            }
+            ("GET", [name, "grants"]) => {
+                shown(ops.list_grants(context, customer, name, &list(query)).await)
+            }
+            ("GET", [name, "grants", grant]) => {
+                shown(ops.get_grant(context, customer, name, grant).await)
+            }
+            ("DELETE", [name, "grants", grant]) => {
+                let request = parameters(query);
+                shown(ops.void_grant(context, customer, name, grant, request).await)
+            }
             ("PATCH", [name]) => {
                 let request = parse_request(body)?;
                 shown(ops.update_entitlement(context, customer, name, request).await)
@@ -441,7 +465,10 @@ pub(super) async fn beside(world: &World) -> User {
     let catalogue = Catalogue::load(world.deps.store.as_ref()).await.unwrap();
     let parts = OpsParts {
         catalogue,
-        partitions: Arc::new(Partitions::new(Arc::clone(&world.deps.store))),
+        partitions: Arc::new(Partitions::new(
+            Arc::clone(&world.deps.store),
+            Arc::clone(&world.clock) as _,
+        )),
         events: EventReader::new(Arc::clone(&world.deps.store), 1),
         redelivery: Arc::clone(&world.offered) as _,
         channels: ChannelRegistry::new(),
