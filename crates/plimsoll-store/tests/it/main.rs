@@ -114,7 +114,6 @@ contract_in_memory! {
     tables::checkpoints_replace_slices,
     tables::control_changes_are_read_in_order,
     tables::an_append_behind_the_control_head_is_refused,
-    tables::dedupe_segments_come_and_go,
     tables::resources_live_by_version_and_key,
     tables::resources_are_listed_in_pages,
     tables::a_resource_that_is_named_is_not_deleted,
