@@ -134,3 +134,27 @@ pub(super) fn to_core(line: &Line) -> core::Line {
     });
     core::Line { id: line.id, kind: line.kind.to_core(), value: line.value, group }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::rule::StoredRule;
+
+    #[test]
+    fn a_row_of_the_first_version_is_a_rule_on_all_usage() {
+        let row = r#"{"id": "rul_01ARZ3NDEKTSV4RRFFQ69G5FAV", "name": "r",
+            "type": "entitlements.balance.threshold", "features": [], "customers": [],
+            "lines": [{"id": "lin_01ARZ3NDEKTSV4RRFFQ69G5FAV", "kind": "usage_value",
+                "value": "5"}],
+            "channels": [], "when_several": "each", "notify_on": ["crossed"], "hysteresis": "0",
+            "evaluate_on_create": true, "disabled": false, "metadata": {},
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+            "feature_ids": [], "limit_line": null}"#;
+        let stored: StoredRule = serde_json::from_str(row).unwrap();
+        let line = to_core(&stored.rule.lines[0]);
+        assert_eq!((line.kind, line.group), (core::LineKind::UsageValue, None));
+        // It is written as it was: a line without a group has no such field.
+        let written: serde_json::Value = serde_json::to_value(&stored).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(row).unwrap());
+    }
+}
