@@ -367,6 +367,9 @@ impl Simulation {
         let context = self.context(engine)?;
         self.world.look(engine, &context).await.map_err(|it| it.to_string())?;
         let events = self.world.pings();
+        if events.is_empty() {
+            return Ok(());
+        }
         while self.send(engine, &context, events.clone()).await?.is_none() {
             self.until_ready(engine).await;
         }
