@@ -145,6 +145,11 @@ impl Books {
         all.map(|(customer, entitlement)| (customer.to_string(), entitlement)).collect()
     }
 
+    /// Whether every partition has a customer, so that each can be made to append something.
+    pub fn have_customers_everywhere(&self) -> bool {
+        self.partitions.iter().all(Partition::has_customers)
+    }
+
     fn value(&self, entitlement: EntitlementId, now_ms: i64) -> Option<model::Value> {
         self.partitions.iter().find_map(|it| it.value(entitlement, now_ms))
     }

@@ -224,6 +224,11 @@ impl Partition {
         self.places.contains_key(&customer)
     }
 
+    /// Whether any customer is left.
+    pub fn has_customers(&self) -> bool {
+        self.customers.iter().any(Option::is_some)
+    }
+
     fn make(&mut self, id: CustomerId) {
         if !self.places.contains_key(&id) {
             self.places.insert(id, self.customers.len());

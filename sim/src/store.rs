@@ -42,7 +42,7 @@ pub struct SimStore {
 struct Shared {
     dice: Dice,
     weather: Weather,
-    under_way: BTreeMap<u64, Batch>,
+    under_way: BTreeMap<u64, (Batch, Fate)>,
     /// Batches whose outcome was told as unknown and that will be made at this time.
     late: BTreeMap<(Duration, u64), Batch>,
     next: u64,
@@ -94,9 +94,9 @@ impl SimStore {
         let under_way = std::mem::take(&mut shared.under_way);
         let late = std::mem::take(&mut shared.late);
         let mourner = shared.mourner.take();
-        for (ticket, batch) in
-            under_way.into_iter().chain(late.into_iter().map(|((_, n), it)| (n, it)))
-        {
+        let under_way = under_way.into_iter().map(|(ticket, (batch, _))| (ticket, batch));
+        let late = late.into_iter().map(|((_, ticket), batch)| (ticket, batch));
+        for (ticket, batch) in under_way.chain(late) {
             let is_made = shared.dice.percent(50);
             let made = is_made && self.database.commit_now(&batch).is_ok();
             self.trace.note(format_args!("disk: crash finds commit {ticket} made: {made}"));
@@ -132,6 +132,13 @@ impl SimStore {
         std::mem::take(&mut self.lock().made_late)
     }
 
+    /// Whether a batch is going to be made after its outcome was told as unknown.
+    pub fn expects_late(&self) -> bool {
+        let shared = self.lock();
+        let is_late = |(_, fate): &(Batch, Fate)| *fate == Fate::UnknownLate;
+        !shared.late.is_empty() || shared.under_way.values().any(is_late)
+    }
+
     fn make_late(&self) {
         let mut shared = self.lock();
         let now = self.clock.elapsed();
@@ -157,7 +164,7 @@ impl SimStore {
         self.trace.note(format_args!(
             "disk: commit {ticket} {lane:?} of {count}, {first}: {fate:?} after {wait:?}"
         ));
-        shared.under_way.insert(ticket, batch);
+        shared.under_way.insert(ticket, (batch, fate));
         (ticket, fate, wait)
     }
 
@@ -171,7 +178,7 @@ impl SimStore {
         if shared.is_dead {
             return None;
         }
-        let batch = shared.under_way.remove(&ticket)?;
+        let (batch, _) = shared.under_way.remove(&ticket)?;
         let detail = "simulated".to_owned();
         let answer = match fate {
             Fate::Unavailable => Err(CommitError::Unavailable { detail }),
