@@ -1,7 +1,8 @@
 //! Usage through the whole engine: what is answered, what is counted, what fires, what survives.
 
 mod answers;
+mod entitlements;
 mod faults;
 mod laws;
 mod lines;
-pub(crate) mod world;
+mod world;
