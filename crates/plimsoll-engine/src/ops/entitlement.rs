@@ -31,6 +31,7 @@ mod value;
 pub use allowance::{Source, SourceType, Tier};
 pub use history::{BurnedGrant, History, HistoryRequest, Segment, UsageWindow};
 pub use reset::ResetEntitlement;
+pub(crate) use scheduled::document_at;
 pub(in crate::ops) use scheduled::effective_at;
 pub use scheduled::{ScheduledChange, ScheduledReset};
 pub use value::{EntitlementValue, FeatureAccess, GrantBalance, MeteredValue, Period};

@@ -1,6 +1,7 @@
 //! The bodies of notifications in Plimsoll's own format.
 //!
-//! The documents inside are JSON already and are taken as they stand.
+//! The documents inside are JSON already and are taken as they stand, but for an entitlement of which
+//! something was to come.
 //!
 //! Not here: other wire formats (`delivery::formats`), who gets a notification (`notice`).
 
@@ -19,7 +20,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{documents::Documents, memory::FoundCrossing};
-use crate::ingest::{event::EventReader, json::Scanner};
+use crate::{
+    ingest::{event::EventReader, json::Scanner},
+    ops::entitlement,
+};
 
 #[derive(Serialize)]
 struct Body<D> {
@@ -127,7 +131,13 @@ pub(super) fn of_crossing(found: &FoundCrossing, feature: &[u8], documents: &Doc
     let crossing = &found.crossing;
     let identity = &crossing.identity;
     let data = CrossingData {
-        resources: resources(crossing.customer, identity.entitlement, feature, documents),
+        resources: resources(
+            crossing.customer,
+            identity.entitlement,
+            feature,
+            documents,
+            crossing.at,
+        ),
         line: LineView::of(
             &crossing.line,
             crossing.level,
@@ -159,7 +169,7 @@ pub(super) fn of_reset(
     documents: &Documents,
 ) -> Vec<u8> {
     let data = ResetData {
-        resources: resources(reset.customer, reset.entitlement, feature, documents),
+        resources: resources(reset.customer, reset.entitlement, feature, documents, reset.at),
         value: ValueView::of(&reset.opened),
         window: WindowView::of(reset.opened.window),
         previous: ValueView::of(&reset.closed),
@@ -185,11 +195,16 @@ fn resources<'a>(
     entitlement: EntitlementId,
     feature: &'a [u8],
     documents: &'a Documents,
+    at: Timestamp,
 ) -> Resources<'a> {
+    let stored = documents.get(&entitlement.to_string());
     Resources {
         customer: raw(documents.get(&customer.to_string())),
         feature: raw(feature),
-        entitlement: raw(documents.get(&entitlement.to_string())),
+        entitlement: entitlement::document_at(stored, at).map_or_else(
+            || raw(stored),
+            |json| RawValue::from_string(json).map_or_else(|_| raw(stored), Cow::Owned),
+        ),
     }
 }
 

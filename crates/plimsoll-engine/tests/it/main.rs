@@ -7,6 +7,5 @@
 )]
 
 mod delivery;
-mod entitlements;
 mod ops;
 mod usage;

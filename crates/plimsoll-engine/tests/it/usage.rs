@@ -2,6 +2,7 @@
 
 mod answers;
 mod dedupe;
+mod entitlements;
 mod events;
 mod faults;
 mod kinds;

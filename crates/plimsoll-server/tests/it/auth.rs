@@ -11,7 +11,11 @@ fn opened_by(method: &Method, path: &str) -> Option<&'static [&'static str]> {
     match (method, path) {
         (_, "/healthz" | "/readyz" | "/metrics" | "/openapi.json") => None,
         (&Method::POST, "/v1/events") => Some(&["ingest"]),
-        (_, "/v1/customers/{customer}/entitlements/{feature}/value") => Some(&["read", "check"]),
+        (
+            _,
+            "/v1/customers/{customer}/entitlements/{feature}/value"
+            | "/v1/customers/{customer}/access",
+        ) => Some(&["read", "check"]),
         (&Method::GET, _) => Some(&["read"]),
         _ => Some(&[]),
     }
@@ -72,6 +76,8 @@ async fn the_key_of_the_other_environment_sees_and_changes_nothing() {
         let target = target.replace("key_0", &api_key);
         let document = if path.ends_with("/entitlements") && method == Method::POST {
             company::entitlement()
+        } else if path.ends_with("/grants") && method == Method::POST {
+            json!({"amount": "1"})
         } else {
             json!({})
         };

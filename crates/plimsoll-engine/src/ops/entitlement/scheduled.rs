@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ops::{
     entitlement::{Entitlement, Interval, MeasureFrom, Source, Tier, allowance::Allowance},
     feature::FeatureType,
+    plan,
     problem::{Problem, ProblemCode},
     scalar::{Time, as_text, as_text_or_null},
 };
@@ -129,6 +130,12 @@ impl Entitlement {
         let detail = format!("an entitlement has at most {most} changes and resets to come");
         Err(Problem::new(ProblemCode::ResourceLimit, detail))
     }
+}
+
+/// The stored document of an entitlement as it is at a time, if that is not as it is stored.
+pub(crate) fn document_at(json: &[u8], at: Timestamp) -> Option<String> {
+    let stored: Entitlement = serde_json::from_slice(json).ok()?;
+    stored.is_scheduled().then(|| plan::json(&stored.at(at)))
 }
 
 /// When something takes effect: at the time that the request names, or now. Never earlier.

@@ -40,6 +40,7 @@ fn whole(table: &str) -> String {
         .replace("<grants>", "<tokens>/grants")
         .replace("<tokens>", TOKENS)
         .replace("<all>", "/customers/a/entitlements")
+        .replace("<day>", r#"{"duration": "day", "count": 1}"#)
         .replace("<p>", r#""type": "plan", "key": "p""#)
         .replace("<q>", r#""type": "addon", "key": "q""#)
 }
@@ -142,7 +143,7 @@ async fn of_grants_resets_and_histories() {
             time_in_past effective_at
         POST <grants> {"expires_at": "2020-01-01T00:00:00Z"} ->
             invalid_field expires_at
-        POST <grants> {"expires_at": "2099-01-01T00:00:00Z", "expiration": {"duration": "day", "count": 1}} ->
+        POST <grants> {"expires_at": "2099-01-01T00:00:00Z", "expiration": <day>} ->
             invalid_field expiration
         POST <grants> {"expiration": {"duration": "day", "count": 0}} ->
             invalid_field expiration.count

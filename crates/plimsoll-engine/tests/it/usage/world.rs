@@ -26,17 +26,17 @@ use tempfile::TempDir;
 /// How long a condition may take to come about.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// 2026-03-10T12:00:00Z
-pub(crate) const START_MS: i64 = 1_773_144_000_000;
+pub(super) const START_MS: i64 = 1_773_144_000_000;
 
 /// Time of day that stands still until it is moved.
 #[derive(Debug)]
-pub(crate) struct StandingClock {
+pub(super) struct StandingClock {
     now_ms: AtomicI64,
     started: std::time::Instant,
 }
 
 impl StandingClock {
-    pub(crate) fn advance(&self, by: Duration) {
+    pub(super) fn advance(&self, by: Duration) {
         self.now_ms.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
     }
 }
@@ -56,10 +56,10 @@ impl Clock for StandingClock {
     }
 }
 
-pub(crate) struct World {
-    pub(crate) store: Arc<FaultyStore>,
-    pub(crate) clock: Arc<StandingClock>,
-    pub(crate) engine: Engine,
+pub(super) struct World {
+    pub(super) store: Arc<FaultyStore>,
+    pub(super) clock: Arc<StandingClock>,
+    pub(super) engine: Engine,
     token: String,
     /// The key of the other environment.
     pub(super) sandbox: String,
@@ -69,7 +69,7 @@ pub(crate) struct World {
 
 impl World {
     #[expect(clippy::disallowed_methods, reason = "a clock of a test is a clock")]
-    pub(crate) async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let directory = TempDir::new().unwrap();
         let store = FaultyStore::new(SqliteStore::open(directory.path()).await.unwrap());
         let clock = Arc::new(StandingClock {
@@ -83,14 +83,14 @@ impl World {
     }
 
     /// As if the process had been killed and started again: nothing is said to the old engine.
-    pub(crate) async fn crash(&mut self) {
+    pub(super) async fn crash(&mut self) {
         self.engine = engine(&self.store, &self.clock).await;
         self.until_ready().await;
     }
 
     /// Waits until every partition takes requests.
     #[expect(clippy::disallowed_methods, reason = "looking again takes a pause between looks")]
-    pub(crate) async fn until_ready(&self) {
+    pub(super) async fn until_ready(&self) {
         let started = std::time::Instant::now();
         while !self.engine.is_ready().await {
             assert!(started.elapsed() < PATIENCE, "the partitions did not come back");
@@ -98,14 +98,14 @@ impl World {
         }
     }
 
-    pub(crate) fn context(&self) -> Context {
+    pub(super) fn context(&self) -> Context {
         let caller = self.engine.ops.authenticate(&self.token).unwrap();
         Context { caller, idempotency: None, now: self.clock.now() }
     }
 
     /// A meter and a feature `tokens`, customers `acme` and `globex` (subjects of the same name),
     /// each with an entitlement of this monthly limit.
-    pub(crate) async fn small_company(&self, limit: Option<&str>) {
+    pub(super) async fn small_company(&self, limit: Option<&str>) {
         let ops = &self.engine.ops;
         let context = self.context();
         let meter = json!({"key": "tokens", "name": "Tokens", "event_type": "llm.request",
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    pub(crate) async fn entitle(&self, customer: &str, limit: Option<&str>) {
+    pub(super) async fn entitle(&self, customer: &str, limit: Option<&str>) {
         let entitlement = json!({"feature": "tokens", "type": "metered", "limit": limit,
             "usage_period": {"interval": "month"}});
         let ops = &self.engine.ops;
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// A rule on `tokens` with these percentages, without more than `extra` says.
-    pub(crate) async fn rule(&self, percentages: &[&str], extra: &Value) -> String {
+    pub(super) async fn rule(&self, percentages: &[&str], extra: &Value) -> String {
         let lines: Vec<Value> =
             percentages.iter().map(|it| json!({"kind": "usage_percentage", "value": it})).collect();
         let mut rule = json!({"name": "lines", "type": "entitlements.balance.threshold",
@@ -145,7 +145,7 @@ impl World {
     }
 
     /// A channel; without an address nobody listens behind it.
-    pub(crate) async fn channel(&self, address: Option<SocketAddr>) -> String {
+    pub(super) async fn channel(&self, address: Option<SocketAddr>) -> String {
         let url = address
             .map_or_else(|| "http://127.0.0.1:50009/".to_owned(), |it| format!("http://{it}/"));
         let channel = json!({"type": "webhook", "name": "ops", "url": url, "event_types": ["*"]});
@@ -154,26 +154,26 @@ impl World {
     }
 
     /// An event of a subject that uses so many tokens, with an id of its own.
-    pub(crate) fn event(&mut self, subject: &str, tokens: &Value) -> Value {
+    pub(super) fn event(&mut self, subject: &str, tokens: &Value) -> Value {
         self.sequence += 1;
         event(&self.sequence.to_string(), subject, tokens)
     }
 
-    pub(crate) async fn send(&self, events: &[Value]) -> Result<Answer, IngestError> {
+    pub(super) async fn send(&self, events: &[Value]) -> Result<Answer, IngestError> {
         let environment = self.context().environment();
         let body = Bytes::from(serde_json::to_vec(events).unwrap());
         self.engine.ingest.accept(environment, body, Mode::Either).await
     }
 
     /// Sends one event that is accepted.
-    pub(crate) async fn uses(&mut self, subject: &str, tokens: i64) {
+    pub(super) async fn uses(&mut self, subject: &str, tokens: i64) {
         let event = self.event(subject, &json!(tokens));
         let answer = self.send(&[event]).await.unwrap();
         assert_eq!((answer.accepted, answer.rejected), (1, vec![]));
     }
 
     /// The usage of `tokens`.
-    pub(crate) async fn usage(&self, customer: &str) -> String {
+    pub(super) async fn usage(&self, customer: &str) -> String {
         let value =
             self.engine.ops.entitlement_value(&self.context(), customer, "tokens").await.unwrap();
         let value = serde_json::to_value(value).unwrap();
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Every notification, the oldest first, as JSON.
-    pub(crate) async fn notifications(&self) -> Vec<Value> {
+    pub(super) async fn notifications(&self) -> Vec<Value> {
         let query = NotificationQuery { limit: Some(1000), ..NotificationQuery::default() };
         let page = self.engine.ops.list_notifications(&self.context(), &query).await.unwrap();
         let page = serde_json::to_value(page).unwrap();
@@ -191,7 +191,7 @@ impl World {
     }
 
     /// What was crossed, in the order of the levels: `"80 crossed usage"`.
-    pub(crate) async fn crossings(&self) -> Vec<String> {
+    pub(super) async fn crossings(&self) -> Vec<String> {
         let mut all: Vec<String> = self.notifications().await.iter().map(in_short).collect();
         all.sort();
         all
@@ -207,12 +207,12 @@ fn in_short(notification: &Value) -> String {
     words.join(" ")
 }
 
-pub(crate) fn event(id: &str, subject: &str, tokens: &Value) -> Value {
+pub(super) fn event(id: &str, subject: &str, tokens: &Value) -> Value {
     json!({"specversion": "1.0", "id": id, "source": "test", "type": "llm.request",
         "subject": subject, "data": {"tokens": tokens}})
 }
 
-pub(crate) fn request<T: serde::de::DeserializeOwned>(document: &Value) -> T {
+pub(super) fn request<T: serde::de::DeserializeOwned>(document: &Value) -> T {
     parse_request(&serde_json::to_vec(document).unwrap()).unwrap()
 }
 

@@ -88,6 +88,10 @@ async fn a_line_fires_when_a_lower_limit_has_its_time() {
     assert_eq!(crossings(&acme).await, Vec::<String>::new());
     acme.pass(HOUR);
     assert_eq!(crossings(&acme).await, ["80 crossed limit_changed"]);
+    // The notification shows the entitlement as it was at that moment.
+    let shown = acme.world.notifications().await[0]["payload"]["data"]["entitlement"].clone();
+    assert_eq!((&shown["limit"], &shown["scheduled_changes"]), (&json!("70"), &json!([])));
+    assert_eq!(shown, acme.entitlement().await);
 }
 
 #[tokio::test]
