@@ -9,4 +9,5 @@ mod lines;
 mod meters;
 mod resets;
 mod shop;
+mod typed;
 mod world;
