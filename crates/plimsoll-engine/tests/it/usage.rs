@@ -13,4 +13,5 @@ mod meters;
 mod resets;
 mod scans;
 mod shop;
+mod typed;
 pub(crate) mod world;
