@@ -35,18 +35,21 @@ use crate::{
         customer::Customer,
         port::{ChangeError, CustomerChange, PartitionPort, ValueError},
     },
+    reads::usage::open::{CellsWanted, OpenScope},
 };
 
 mod archive;
 mod body;
+mod cells;
 mod checkpoint;
 mod dedupe;
 mod documents;
 mod memory;
 mod notice;
 mod owner;
+pub(crate) mod readings;
 mod recovery;
-mod usage_row;
+pub(crate) mod usage_row;
 
 pub use usage_row::IncomingEvent;
 
@@ -151,6 +154,14 @@ enum Read {
         customer: CustomerId,
         reply: oneshot::Sender<Result<Option<Timestamp>, ValueError>>,
     },
+    Clock {
+        environment: EnvironmentId,
+        reply: oneshot::Sender<Result<Timestamp, ValueError>>,
+    },
+    Cells {
+        wanted: CellsWanted,
+        reply: oneshot::Sender<Result<Vec<OpenScope>, ValueError>>,
+    },
 }
 
 /// Holds a partition between two commits while the catalogue changes.
@@ -236,12 +247,12 @@ impl Partitions {
 
     async fn read<T>(
         &self,
-        customer: CustomerId,
+        partition: usize,
         request: impl FnOnce(oneshot::Sender<Result<T, ValueError>>) -> Read,
     ) -> Result<T, ValueError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Read(request(reply));
-        match self.owner(self.of(customer)).try_send(request) {
+        match self.owner(partition).try_send(request) {
             Ok(()) => answer.await.unwrap_or_else(|_| {
                 Err(ValueError::Unavailable { detail: "the partition is stopping".to_owned() })
             }),
@@ -326,7 +337,7 @@ impl PartitionPort for Partitions {
         customer: CustomerId,
         entitlement: EntitlementId,
     ) -> Result<Option<EntitlementValue>, ValueError> {
-        self.read(customer, |reply| Read::Value { customer, entitlement, reply }).await
+        self.read(self.of(customer), |reply| Read::Value { customer, entitlement, reply }).await
     }
 
     async fn has_usage(
@@ -334,7 +345,8 @@ impl PartitionPort for Partitions {
         _environment: EnvironmentId,
         customer: CustomerId,
     ) -> Result<bool, ValueError> {
-        let last = self.read(customer, |reply| Read::LastUsage { customer, reply }).await?;
+        let read = |reply| Read::LastUsage { customer, reply };
+        let last = self.read(self.of(customer), read).await?;
         let now = self.shared.deps.clock.now();
         Ok(last.is_some_and(|it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS))
     }

@@ -17,6 +17,8 @@ use crate::{
     store::{ReadError, Store},
 };
 
+pub mod since;
+
 /// The name of the statements that append.
 pub const APPEND: &str = "log.append";
 

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     PartitionsOptions, Pause, Read, Request, Resume, Status, UsageError, UsageOutcome,
-    UsageRequest,
+    UsageRequest, cells,
     checkpoint::Checkpointer,
     documents::Documents,
     memory::{Memory, Work},
@@ -544,6 +544,8 @@ impl Read {
         match self {
             Self::Value { reply, .. } => drop(reply.send(Err(error))),
             Self::LastUsage { reply, .. } => drop(reply.send(Err(error))),
+            Self::Clock { reply, .. } => drop(reply.send(Err(error))),
+            Self::Cells { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -569,6 +571,12 @@ fn answer(
             }
             Read::LastUsage { customer, reply } => {
                 drop(reply.send(Ok(state.last_usage_at(customer))));
+            }
+            Read::Clock { environment, reply } => {
+                drop(reply.send(Ok(state.stamp(environment, now))));
+            }
+            Read::Cells { wanted, reply } => {
+                drop(reply.send(Ok(cells::open_cells(state, &wanted))));
             }
         }
     }
