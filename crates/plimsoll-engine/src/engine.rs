@@ -19,6 +19,7 @@ use crate::{
     ingest::{Identify, Ingest},
     ops::{Ops, OpsParts, channel::register},
     partition::{Partitions, PartitionsOptions},
+    reads::usage::UsageReader,
     vault::Vault,
 };
 
@@ -101,6 +102,7 @@ impl Engine {
             OpsParts {
                 catalogue: catalogue.clone(),
                 partitions: Arc::new(partitions.clone()),
+                usage: UsageReader::new(deps.store.clone(), Arc::new(partitions.clone())),
                 redelivery: Arc::new(dispatcher.clone()),
                 channels,
                 vault: options.vault,

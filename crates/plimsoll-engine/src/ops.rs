@@ -22,6 +22,7 @@
 //! | entitlement | `create_entitlement(context, customer, CreateEntitlement)`, `get_entitlement(context, customer, name)`, `list_entitlements(context, customer, &ListRequest)`, `update_entitlement(context, customer, name, UpdateEntitlement)`, `delete_entitlement(context, customer, name)`, `entitlement_value(context, customer, name) -> EntitlementValue`; all async; `name` is the feature's key or id, or the entitlement's id |
 //! | API key | `async create_api_key(context, CreateApiKey) -> CreatedApiKey`, `get_api_key`, `list_api_keys` (sync), `async revoke_api_key(context, name)` |
 //! | notification | `async list_notifications(context, &NotificationQuery) -> Page<Notification>`, `async get_notification(context, id) -> Notification`, `async resend_notification(context, id, ResendNotification) -> Notification` |
+//! | usage | `async usage(context, UsageRequest) -> Usage` |
 //! | audit | `async list_audit(context, &ListRequest) -> Page<AuditEntry>` |
 //!
 //! A created resource is 201, a changed or read one 200, a deleted one 204, a resend 202: the
@@ -45,6 +46,7 @@ use crate::{
     catalogue::{Catalogue, EnvironmentView},
     delivery::{channels::ChannelRegistry, guard::AllowList},
     deps::Deps,
+    reads::usage::UsageReader,
     vault::Vault,
 };
 
@@ -68,6 +70,7 @@ pub mod problem;
 pub mod request;
 pub mod rule;
 pub mod scalar;
+pub mod usage;
 
 mod bootstrap;
 mod change;
@@ -96,6 +99,8 @@ pub struct OpsParts {
     pub catalogue: Arc<Catalogue>,
     /// The owners of the partitions.
     pub partitions: Arc<dyn PartitionPort>,
+    /// Reads what was used when.
+    pub usage: UsageReader,
     /// Takes deliveries that are made by hand.
     pub redelivery: Arc<dyn RedeliveryPort>,
     /// The channels, as the dispatcher sees them. Filled by [`channel::register`], kept up to date
@@ -112,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) deps: Deps,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) partitions: Arc<dyn PartitionPort>,
+    pub(crate) usage: UsageReader,
     pub(crate) redelivery: Arc<dyn RedeliveryPort>,
     pub(crate) channels: ChannelRegistry,
     pub(crate) vault: Arc<Vault>,
@@ -200,6 +206,7 @@ impl Ops {
             deps,
             catalogue: parts.catalogue,
             partitions: parts.partitions,
+            usage: parts.usage,
             redelivery: parts.redelivery,
             channels: parts.channels,
             vault: parts.vault,

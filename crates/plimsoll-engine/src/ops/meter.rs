@@ -190,7 +190,7 @@ impl UpdateMeter {
 
 impl Meter {
     /// What the rules of metering depend on.
-    fn to_core(&self, environment: EnvironmentId) -> Result<core::Meter, Problem> {
+    pub(crate) fn to_core(&self, environment: EnvironmentId) -> Result<core::Meter, Problem> {
         let aggregation = match (self.aggregation, &self.value_property) {
             (Aggregation::Count, _) => core::Aggregation::Count,
             (Aggregation::Sum, path) => {

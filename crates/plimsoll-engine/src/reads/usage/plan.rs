@@ -189,6 +189,6 @@ mod tests {
         assert_eq!(show(Step::Month), months);
         assert_eq!(show(Step::Whole).len(), 1);
         assert_eq!(show(Step::Day).len(), 31);
-        assert_eq!(show(Step::Hour).len(), 2 + 29 * 24 + 24 + 3);
+        assert_eq!(show(Step::Hour).len(), 2 + 24 + 28 * 24 + 3);
     }
 }

@@ -14,6 +14,7 @@ use plimsoll_engine::{
         problem::{Problem, ProblemCode},
         request::parse_request,
     },
+    reads::usage::UsageReader,
     vault::{MASTER_KEY_BYTES, Vault},
 };
 use plimsoll_store::{SqliteStore, Store};
@@ -67,7 +68,7 @@ pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened
         tasks: TaskGroup::new(),
     };
     let catalogue = Catalogue::load(store.as_ref()).await.unwrap();
-    let partitions = Arc::new(Partitions::new(store));
+    let partitions = Arc::new(Partitions::new(Arc::clone(&store)));
     let offered = Arc::new(Offered::default());
     let channels = ChannelRegistry::new();
     let vault = Arc::new(Vault::new(&[7; MASTER_KEY_BYTES], Arc::new(SystemRandom)));
@@ -75,6 +76,7 @@ pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened
     let parts = OpsParts {
         catalogue,
         partitions: Arc::clone(&partitions) as _,
+        usage: UsageReader::new(store, Arc::clone(&partitions) as _),
         redelivery: Arc::clone(&offered) as _,
         channels: channels.clone(),
         vault,
