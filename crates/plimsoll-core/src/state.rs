@@ -241,7 +241,14 @@ impl State {
         };
         match command {
             CustomerCommand::Create { .. } => {}
-            CustomerCommand::Delete { .. } => return self.customers.delete(slot),
+            CustomerCommand::Delete { .. } => {
+                // What it used stays.
+                let own = CellScope::Customer(customer.id);
+                for (meter, cells) in std::mem::take(&mut customer.cells) {
+                    cells.close(&mut |it| hand_over(around.archive, meter, own, it));
+                }
+                return self.customers.delete(slot);
+            }
             CustomerCommand::PutEntitlement { entitlement, .. } => {
                 evaluation.put_entitlement(customer, entitlement, &mut around);
             }
