@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in what its functions share, and skips loudly"
 )]
 
+mod archive;
 mod backup;
 mod deliveries;
 mod durability;
@@ -60,6 +61,11 @@ contract! {
     tables::subjects_belong_to_one_customer,
     tables::answers_are_kept_by_idempotency_key,
     tables::the_audit_trail_is_listed_newest_first,
+    archive::closed_windows_are_found_by_a_moment_in_them,
+    archive::closed_cells_are_read_by_customer,
+    archive::totals_are_read_by_time,
+    archive::segments_are_listed_by_time,
+    archive::the_log_is_read_from_a_time_on,
     deliveries::an_identity_is_notified_once,
     deliveries::notifications_are_listed_by_every_filter,
     deliveries::what_is_due_comes_in_order,
