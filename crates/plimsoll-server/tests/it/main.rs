@@ -15,3 +15,4 @@ mod paging;
 mod problems;
 mod product;
 mod resources;
+mod usage;

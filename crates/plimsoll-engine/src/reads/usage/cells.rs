@@ -116,7 +116,9 @@ impl UsageReader {
         budget: &mut Budget,
     ) -> Result<(), UsageError> {
         let mut first = first_customer(query);
-        let limit = if query.by_customer { query.limit + 1 } else { limits::USAGE_OPEN };
+        // A filter may leave little of what a look brings, so that a short page needs many customers.
+        let page = query.limit.max(limits::PAGE) + 1;
+        let limit = if query.by_customer { page } else { limits::USAGE_OPEN };
         loop {
             let (mut open, last) = self.open_from(query, first, limit).await?;
             // Only now: see `open`.

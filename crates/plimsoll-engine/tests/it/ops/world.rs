@@ -439,9 +439,11 @@ pub(super) async fn channel_of(user: &User, name: &str) -> String {
 /// The user `live` of another node over the same store, which hears nothing from the first.
 pub(super) async fn beside(world: &World) -> User {
     let catalogue = Catalogue::load(world.deps.store.as_ref()).await.unwrap();
+    let partitions = Arc::new(Partitions::new(Arc::clone(&world.deps.store)));
     let parts = OpsParts {
         catalogue,
-        partitions: Arc::new(Partitions::new(Arc::clone(&world.deps.store))),
+        usage: UsageReader::new(Arc::clone(&world.deps.store), Arc::clone(&partitions) as _),
+        partitions,
         redelivery: Arc::clone(&world.offered) as _,
         channels: ChannelRegistry::new(),
         vault: Arc::new(Vault::new(&[7; MASTER_KEY_BYTES], Arc::new(SystemRandom))),

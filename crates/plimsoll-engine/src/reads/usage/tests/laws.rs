@@ -181,6 +181,23 @@ async fn many_groups_are_told_apart_by_customer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deleted_customer_used_stays() {
+    let world = World::start("2026-03-09T23:30:00Z").await;
+    let one = customer(1);
+    for (id, now) in [("a", "2026-03-09T23:30:00Z"), ("b", "2026-03-10T10:30:00Z")] {
+        world.clock.set(at(now));
+        world.send(&[(one, event(id, None, &json!({"v": 3})))]).await;
+    }
+    world.delete(one).await;
+    world.clock.set(at("2026-03-12T10:30:00Z"));
+    for (step, expected) in [(Step::Day, ["3", "3"]), (Step::Hour, ["3", "3"])] {
+        let query = world.query(1, step, "2026-03-09T00:00:00Z", "2026-03-12T00:00:00Z");
+        let query = UsageQuery { by_customer: true, ..query };
+        assert_eq!(values(Ok(world.all(&query).await)), expected, "{step:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nothing_was_used_there_is_zero_or_nothing() {
     let world = World::start("2026-03-10T12:00:00Z").await;
     let query =

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use plimsoll_core::{
     catalog::meter::{Aggregation, GroupKey, Meter},
-    command::ControlCommand,
+    command::{ControlCommand, CustomerCommand},
     entitlement::period::Window,
     ids::{CustomerId, EnvironmentId, MeterId},
     metering::bucket::Bucket,
@@ -31,7 +31,10 @@ use crate::{
     },
     deps::{BoxFuture, Clock, Deps, SystemRandom, TaskGroup},
     ingest::{Identify, event, json::Scanner},
-    ops::{customer::Customer, port::PartitionPort},
+    ops::{
+        customer::Customer,
+        port::{CustomerChange, PartitionPort},
+    },
     partition::{
         BodyText, IncomingEvent, Partitions, PartitionsOptions, UsageOutcome, UsageRequest,
     },
@@ -143,6 +146,17 @@ impl World {
         while !self.partitions.is_ready() {
             tokio::task::yield_now().await;
         }
+    }
+
+    pub(super) async fn delete(&self, customer: CustomerId) {
+        let change = CustomerChange {
+            environment: ENVIRONMENT,
+            customer,
+            commands: vec![CustomerCommand::Delete { customer }],
+            statements: Vec::new(),
+            documents: Vec::new(),
+        };
+        self.partitions.change(change).await.unwrap();
     }
 
     pub(super) fn reader(&self) -> UsageReader {
