@@ -142,7 +142,7 @@ pub fn put_segments(rows: Vec<SegmentRow>) -> Vec<Statement> {
     multirow::insert("archive.put_segments", head, ON_SEGMENT, rows)
 }
 
-/// The windows that hold these moments, as far as there are any, in no particular order.
+/// The windows that hold these moments, as far as there are any, each once.
 pub async fn windows_at(
     store: &dyn Store,
     moments: &[(EntitlementId, Timestamp)],
@@ -164,6 +164,9 @@ pub async fn windows_at(
             }
         }
     }
+    // Moments of one window may have been asked for by different statements.
+    found.sort_unstable_by_key(|it| (it.entitlement, it.from));
+    found.dedup_by_key(|it| (it.entitlement, it.from));
     Ok(found)
 }
 

@@ -310,7 +310,7 @@ impl OpenCells {
     pub(crate) fn close(mut self, leave: &mut dyn FnMut(Leaving)) {
         if let Some(hour) = self.hour.take() {
             // A day whose sum goes beyond 28 digits stays without its last hour: nobody can be told.
-            drop(self.add_to_day(&hour, leave));
+            let _ = self.add_to_day(&hour, leave);
             leave(Leaving::Closed(Resolution::Hour, hour));
         }
         if let Some(day) = self.day.take() {
