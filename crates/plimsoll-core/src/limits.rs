@@ -75,6 +75,23 @@ pub const GRANT_EXPIRATION_COUNT: u32 = 1_000;
 /// Grants of one entitlement that have not ended.
 pub const ENTITLEMENT_GRANTS: usize = 1_000;
 
+/// Windows of one request for usage, counted in days where they are longer.
+pub const USAGE_WINDOWS: usize = 10_000;
+/// Rows of an answer with usage that are added up at the same time.
+pub const USAGE_ROWS: usize = 100_000;
+/// Closed cells that one request for usage looks at.
+pub const USAGE_CELLS: usize = 1_000_000;
+/// Bytes of closed cells that are read at once.
+pub const USAGE_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Customers whose open cells one look into a partition's memory brings.
+pub const USAGE_OPEN: usize = 10_000;
+/// Customers, groups or values that one request for usage names.
+pub const USAGE_NAMES: usize = 1_000;
+/// How long ago minutes of usage may begin.
+pub const USAGE_MINUTES_MS: i64 = 24 * 60 * 60 * 1000;
+/// Bytes of the log, as they are stored, that one request for minutes of usage reads.
+pub const USAGE_LOG_BYTES: usize = 64 * 1024 * 1024;
+
 /// Lines of one rule.
 pub const RULE_LINES: usize = 20;
 /// Channels of one rule.

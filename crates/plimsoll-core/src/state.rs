@@ -141,9 +141,11 @@ impl State {
                 let cells = customer.cells_of(meter);
                 let mut leave = |it| hand_over(around.archive, meter, own, it);
                 cells.add(kind, measured, &mut leave)?;
-                let all = CellScope::Slice(slice);
-                let mut leave = |it| hand_over(around.archive, meter, all, it);
-                totals.entry(meter).or_default().add_to_slice(kind, measured, &mut leave);
+                if reading.meter.aggregation.is_small() {
+                    let all = CellScope::Slice(slice);
+                    let mut leave = |it| hand_over(around.archive, meter, all, it);
+                    totals.entry(meter).or_default().add_to_slice(kind, measured, &mut leave);
+                }
                 // Each of them counts, whatever becomes of the others.
                 let entitled = customer.metered_mut().filter(|it| it.meter == meter);
                 entitled
@@ -239,7 +241,14 @@ impl State {
         };
         match command {
             CustomerCommand::Create { .. } => {}
-            CustomerCommand::Delete { .. } => return self.customers.delete(slot),
+            CustomerCommand::Delete { .. } => {
+                // What it used stays.
+                let own = CellScope::Customer(customer.id);
+                for (meter, cells) in std::mem::take(&mut customer.cells) {
+                    cells.close(&mut |it| hand_over(around.archive, meter, own, it));
+                }
+                return self.customers.delete(slot);
+            }
             CustomerCommand::PutEntitlement { entitlement, .. } => {
                 evaluation.put_entitlement(customer, entitlement, &mut around);
             }

@@ -19,7 +19,7 @@ use crate::{
     ingest::{Identify, Ingest},
     ops::{Ops, OpsParts, channel::register},
     partition::{Partitions, PartitionsOptions},
-    reads::EventReader,
+    reads::{EventReader, usage::UsageReader},
     vault::Vault,
 };
 
@@ -112,6 +112,7 @@ impl Engine {
                 catalogue: catalogue.clone(),
                 partitions: Arc::new(partitions.clone()),
                 events: EventReader::new(deps.store.clone(), made.partitions),
+                usage: UsageReader::new(deps.store.clone(), Arc::new(partitions.clone())),
                 redelivery: Arc::new(dispatcher.clone()),
                 channels,
                 vault: options.vault,

@@ -24,6 +24,7 @@
 //! | API key | `async create_api_key(context, CreateApiKey) -> CreatedApiKey`, `get_api_key`, `list_api_keys` (sync), `async revoke_api_key(context, name)` |
 //! | notification | `async list_notifications(context, &NotificationQuery) -> Page<Notification>`, `async get_notification(context, id) -> Notification`, `async resend_notification(context, id, ResendNotification) -> Notification` |
 //! | event | `async list_events(context, &EventQuery) -> Page<AcceptedEvent>` |
+//! | usage | `async usage(context, UsageRequest) -> Usage` |
 //! | audit | `async list_audit(context, &ListRequest) -> Page<AuditEntry>` |
 //!
 //! A created resource is 201, a changed or read one 200, a deleted one 204, a resend 202: the
@@ -47,7 +48,7 @@ use crate::{
     catalogue::{Catalogue, EnvironmentView},
     delivery::{channels::ChannelRegistry, guard::AllowList},
     deps::Deps,
-    reads::EventReader,
+    reads::{EventReader, usage::UsageReader},
     vault::Vault,
 };
 
@@ -73,6 +74,7 @@ pub mod problem;
 pub mod request;
 pub mod rule;
 pub mod scalar;
+pub mod usage;
 
 mod bootstrap;
 mod change;
@@ -103,6 +105,8 @@ pub struct OpsParts {
     pub partitions: Arc<dyn PartitionPort>,
     /// Reads what usage was accepted.
     pub events: EventReader,
+    /// Reads what was used when.
+    pub usage: UsageReader,
     /// Takes deliveries that are made by hand.
     pub redelivery: Arc<dyn RedeliveryPort>,
     /// The channels, as the dispatcher sees them. Filled by [`channel::register`], kept up to date
@@ -120,6 +124,7 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) partitions: Arc<dyn PartitionPort>,
     pub(crate) events: EventReader,
+    pub(crate) usage: UsageReader,
     pub(crate) redelivery: Arc<dyn RedeliveryPort>,
     pub(crate) channels: ChannelRegistry,
     pub(crate) vault: Arc<Vault>,
@@ -209,6 +214,7 @@ impl Ops {
             catalogue: parts.catalogue,
             partitions: parts.partitions,
             events: parts.events,
+            usage: parts.usage,
             redelivery: parts.redelivery,
             channels: parts.channels,
             vault: parts.vault,

@@ -33,10 +33,12 @@ use crate::{
         customer::Customer,
         port::{ChangeError, CustomerChange, PartitionPort, Standings, ValueError},
     },
+    reads::usage::open::{CellsWanted, OpenScope},
 };
 
 mod archive;
 mod body;
+mod cells;
 mod checkpoint;
 mod dedupe;
 mod documents;
@@ -44,6 +46,7 @@ mod memory;
 mod notice;
 mod opening;
 mod owner;
+pub(crate) mod readings;
 mod recovery;
 mod standing;
 pub(crate) mod uncounted_row;
@@ -133,6 +136,14 @@ enum Read {
         customer: CustomerId,
         reply: oneshot::Sender<Result<Option<Timestamp>, ValueError>>,
     },
+    Clock {
+        environment: EnvironmentId,
+        reply: oneshot::Sender<Result<Timestamp, ValueError>>,
+    },
+    Cells {
+        wanted: CellsWanted,
+        reply: oneshot::Sender<Result<Vec<OpenScope>, ValueError>>,
+    },
 }
 
 /// Holds a partition between two commits while the catalogue changes.
@@ -216,12 +227,12 @@ impl Partitions {
 
     async fn read<T>(
         &self,
-        customer: CustomerId,
+        partition: usize,
         request: impl FnOnce(oneshot::Sender<Result<T, ValueError>>) -> Read,
     ) -> Result<T, ValueError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Read(request(reply));
-        match self.owner(self.of(customer)).try_send(request) {
+        match self.owner(partition).try_send(request) {
             Ok(()) => answer.await.unwrap_or_else(|_| {
                 Err(ValueError::Unavailable { detail: "the partition is stopping".to_owned() })
             }),
@@ -307,7 +318,7 @@ impl PartitionPort for Partitions {
         entitlements: Vec<EntitlementId>,
     ) -> Result<Standings, ValueError> {
         let read = |reply| Read::Standings { environment, customer, entitlements, reply };
-        self.read(customer, read).await
+        self.read(self.of(customer), read).await
     }
 
     async fn has_usage(
@@ -315,7 +326,8 @@ impl PartitionPort for Partitions {
         _environment: EnvironmentId,
         customer: CustomerId,
     ) -> Result<bool, ValueError> {
-        let last = self.read(customer, |reply| Read::LastUsage { customer, reply }).await?;
+        let read = |reply| Read::LastUsage { customer, reply };
+        let last = self.read(self.of(customer), read).await?;
         let now = self.shared.deps.clock.now();
         Ok(last.is_some_and(|it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS))
     }

@@ -24,6 +24,7 @@ pub(crate) mod health;
 pub(crate) mod meters;
 pub(crate) mod notifications;
 pub(crate) mod rules;
+pub(crate) mod usage;
 
 /// 201 with what was made.
 fn created(document: impl Serialize) -> Response {

@@ -31,6 +31,7 @@ const API_KEY: &str = "api_key";
     ),
     tags(
         (name = "events", description = "Usage."),
+        (name = "usage", description = "What was used when, by whom."),
         (name = "meters", description = "How events become numbers."),
         (name = "features", description = "What is sold."),
         (name = "customers", description = "Who is metered."),

@@ -26,7 +26,8 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     }
 }
 
-fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Ending> {
+/// Reads a query into a struct that refuses unknown fields.
+pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Ending> {
     let pairs = form_urlencoded::parse(query.as_bytes());
     if let Some((name, _)) = pairs.clone().find(|(name, value)| has_nul(name) || has_nul(value)) {
         let detail = "a parameter cannot hold NUL";

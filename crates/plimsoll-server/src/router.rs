@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{
         api_keys, audit, channels, customers, entitlements, environments, events, features, grants,
-        health, meters, notifications, rules,
+        health, meters, notifications, rules, usage,
     },
     auth,
     observe::{self, Observer},
@@ -51,6 +51,7 @@ fn read() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::get_api_key))
         .routes(routes!(environments::get_environment))
         .routes(routes!(audit::list_audit))
+        .routes(routes!(usage::get_usage))
 }
 
 /// Routes that answer whether a customer may do something.

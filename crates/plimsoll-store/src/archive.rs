@@ -142,7 +142,7 @@ pub fn put_segments(rows: Vec<SegmentRow>) -> Vec<Statement> {
     multirow::insert("archive.put_segments", head, ON_SEGMENT, rows)
 }
 
-/// The windows that hold these moments, as far as there are any, in no particular order.
+/// The windows that hold these moments, as far as there are any, each once.
 pub async fn windows_at(
     store: &dyn Store,
     moments: &[(EntitlementId, Timestamp)],
@@ -164,6 +164,9 @@ pub async fn windows_at(
             }
         }
     }
+    // Moments of one window may have been asked for by different statements.
+    found.sort_unstable_by_key(|it| (it.entitlement, it.from));
+    found.dedup_by_key(|it| (it.entitlement, it.from));
     Ok(found)
 }
 
@@ -238,59 +241,112 @@ pub async fn cells(
     Ok(found)
 }
 
-/// Closed cells of customers of a meter, from one moment to another, by customer and time, after
-/// that customer and moment, at most `limit`. `customers` are the first and the last to look at.
+/// Closed cells of one length of a meter, of customers that follow each other.
 #[derive(Debug, Clone)]
 pub struct CellRange {
     /// The meter.
     pub meter: MeterId,
     /// Hours or days.
     pub resolution: Resolution,
-    /// The first and the last customer.
-    pub customers: (CustomerId, CustomerId),
+    /// Where to begin, in the order of the answer: a customer, and a moment of it.
+    pub begin: (CustomerId, Timestamp),
+    /// The last customer.
+    pub last: CustomerId,
     /// The first moment at which a cell may begin.
     pub from: Timestamp,
     /// The first moment at which none may begin any more.
     pub to: Timestamp,
 }
 
-/// The closed cells of a range of customers, by customer and time.
-pub async fn cells_of_customers(
+/// The first closed cells of a range of customers, by customer and time, at most `limit`.
+pub async fn cells_of_range(
     store: &dyn Store,
     range: &CellRange,
     limit: u32,
 ) -> Result<Vec<CellRow>, ReadError> {
     let sql = "SELECT meter, resolution, customer, from_at, core_version, payload FROM cell \
-        WHERE meter = $1 AND resolution = $2 AND customer >= $3 AND customer <= $4 \
-        AND from_at >= $5 AND from_at < $6 ORDER BY customer, from_at LIMIT $7";
+        WHERE meter = $1 AND resolution = $2 AND (customer, from_at) >= ($3, $4) \
+        AND customer <= $5 AND from_at >= $6 AND from_at < $7 \
+        ORDER BY customer, from_at LIMIT $8";
     let params = vec![
         Value::text_of(&range.meter),
         Value::Int(range.resolution.code()),
-        Value::text_of(&range.customers.0),
-        Value::text_of(&range.customers.1),
+        Value::text_of(&range.begin.0),
+        range.begin.1.into(),
+        Value::text_of(&range.last),
         range.from.into(),
         range.to.into(),
         limit.into(),
     ];
-    let rows = store.query(Statement::new("archive.cells_of_customers", sql, params)).await?;
+    let rows = store.query(Statement::new("archive.cells_of_range", sql, params)).await?;
     Ok(rows.iter().map(customer_cell).collect::<Result<_, _>>()?)
 }
 
-/// The closed cells of all slices of all partitions, by time.
+/// The closed cells of these customers that begin at `from` or later and before `to`, in no
+/// particular order. The caller bounds how many that can be.
+pub async fn cells_of_customers(
+    store: &dyn Store,
+    meter: MeterId,
+    resolution: Resolution,
+    customers: &[CustomerId],
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<CellRow>, ReadError> {
+    let rows = customers.iter().map(|customer| {
+        let (meter, resolution) = (Value::text_of(&meter), Value::Int(resolution.code()));
+        [meter, resolution, Value::text_of(customer), from.into(), to.into()]
+    });
+    let statements = multirow::with(
+        "archive.cells_of_customers",
+        "wanted (meter, resolution, customer, since, before)",
+        ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"],
+        "SELECT c.meter, c.resolution, c.customer, c.from_at, c.core_version, c.payload \
+         FROM wanted JOIN cell c ON c.meter = wanted.meter AND c.resolution = wanted.resolution \
+         AND c.customer = wanted.customer \
+         AND c.from_at >= wanted.since AND c.from_at < wanted.before",
+        rows.collect(),
+    );
+    let mut found = Vec::new();
+    for statement in statements {
+        for row in &store.query(statement).await? {
+            found.push(customer_cell(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Where a total stands among those of its meter and length: its time, partition and slice.
+pub type TotalPlace = (Timestamp, u32, u32);
+
+/// The first closed totals of a meter that begin before `to`, of all slices of all partitions, in
+/// the order of their places from `begin` on, at most `limit`.
 pub async fn totals(
     store: &dyn Store,
     meter: MeterId,
     resolution: Resolution,
-    from: Timestamp,
+    begin: TotalPlace,
     to: Timestamp,
-) -> Result<Vec<CellRow>, ReadError> {
-    let sql = "SELECT meter, resolution, slice, from_at, core_version, payload FROM cell_total \
-        WHERE meter = $1 AND resolution = $2 AND from_at >= $3 AND from_at < $4 \
-        ORDER BY from_at, partition, slice";
-    let params =
-        vec![Value::text_of(&meter), Value::Int(resolution.code()), from.into(), to.into()];
+    limit: u32,
+) -> Result<Vec<(TotalPlace, CellRow)>, ReadError> {
+    let sql = "SELECT meter, resolution, slice, from_at, core_version, payload, partition \
+        FROM cell_total WHERE meter = $1 AND resolution = $2 \
+        AND (from_at, partition, slice) >= ($3, $4, $5) AND from_at < $6 \
+        ORDER BY from_at, partition, slice LIMIT $7";
+    let (from, partition, slice) = begin;
+    let params = vec![
+        Value::text_of(&meter),
+        Value::Int(resolution.code()),
+        from.into(),
+        partition.into(),
+        slice.into(),
+        to.into(),
+        limit.into(),
+    ];
     let rows = store.query(Statement::new("archive.totals_between", sql, params)).await?;
-    Ok(rows.iter().map(slice_cell).collect::<Result<_, _>>()?)
+    let totals = rows.iter().map(|row| {
+        let place = (row.get_time(3)?, row.get_u32(6)?, row.get_u32(2)?);
+        Ok((place, slice_cell(row)?))
+    });
+    Ok(totals.collect::<Result<_, MalformedRow>>()?)
 }
 
 /// The segments of an entitlement that end after `from` and begin before `to`, the oldest first.

@@ -17,6 +17,7 @@ use crate::{
     store::{ReadError, Store},
 };
 
+pub mod since;
 pub mod stretch;
 
 /// The name of the statements that append.

@@ -307,6 +307,18 @@ impl OpenCells {
         Ok(())
     }
 
+    /// Closes what is open: nothing is added any more.
+    pub(crate) fn close(mut self, leave: &mut dyn FnMut(Leaving)) {
+        if let Some(hour) = self.hour.take() {
+            // A day whose sum goes beyond 28 digits stays without its last hour: nobody can be told.
+            let _ = self.add_to_day(&hour, leave);
+            leave(Leaving::Closed(Resolution::Hour, hour));
+        }
+        if let Some(day) = self.day.take() {
+            leave(Leaving::Closed(Resolution::Day, day));
+        }
+    }
+
     /// The open cells: the newest hour, and the newest day without that hour.
     pub(crate) fn open(&self) -> (Option<&Cell>, Option<&Cell>) {
         (self.hour.as_ref(), self.day.as_ref())

@@ -215,6 +215,13 @@ problem_codes! {
     // Keys and environments.
     LastAdminKey = "last_admin_key", 409, "The environment would have no admin key left";
 
+    // Reading usage.
+    UnknownGroupKey = "unknown_group_key", 422, "The meter has no such group-by key";
+    TimeNotAligned = "time_not_aligned", 422, "The time is not the start of a whole window";
+    MinutesTooOld = "minutes_too_old", 422, "Minutes are kept for a day only";
+    RangeTooLarge = "range_too_large", 422, "The request asks for more than one answer can hold";
+    UsageOutOfRange = "usage_out_of_range", 422, "The usage has more digits than can be held";
+
     // Usage. All but the first and the last stand in the list of what was rejected.
     EventMalformed = "event_malformed", 422, "The event is not a CloudEvent";
     EventNotAnObject = "event_not_an_object", 422, "The event is not a JSON object";

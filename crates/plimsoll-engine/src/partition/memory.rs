@@ -3,15 +3,11 @@
 //! Each step applies something to memory and adds to a [`Work`] the log rows and statements that
 //! make it durable. Nothing here waits; `owner` commits the work before anybody hears of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use plimsoll_core::{
     archive::Settled,
-    catalog::meter::{EventData, FoundValue, Meter, MeterReading, ValuePath},
     codec::{CORE_VERSION, Corrupt},
     command::{Command, ControlCommand, CustomerCommand, RowKind},
     effect::{Effect, Reset},
@@ -26,11 +22,12 @@ use super::{
     UsageOutcome, UsageRequest,
     archive::TurnArchive,
     dedupe::Dedupe,
+    readings::Readings,
     uncounted_row,
     usage_row::{self, CODEC_LZ4, CODEC_PLAIN, IncomingEvent, RowWriter, UsageRow},
 };
 use crate::{
-    ingest::{Identify, event, json::Value},
+    ingest::Identify,
     ops::{
         customer::{Customer, provisional_rows},
         port::CustomerChange,
@@ -77,56 +74,6 @@ pub(super) struct FoundCrossing {
 pub(super) struct FoundReset {
     pub(super) reset: Box<Reset>,
     pub(super) position: u64,
-}
-
-/// Finds what an event means to the meters of its type. Events of one type come in runs, so the
-/// meters of the last type are kept at hand.
-#[derive(Debug, Default)]
-struct Readings {
-    environment: Option<EnvironmentId>,
-    quoted_type: String,
-    meters: Vec<Arc<Meter>>,
-    found: Vec<MeterReading>,
-    text: String,
-}
-
-/// The data of one event, as meters look into it.
-struct Data<'a> {
-    data: Option<Value<'a>>,
-    text: &'a mut String,
-}
-
-impl EventData for Data<'_> {
-    fn find(&mut self, path: &ValuePath) -> FoundValue<'_> {
-        event::find(self.data, path, self.text)
-    }
-}
-
-impl Readings {
-    /// The catalogue has changed.
-    fn forget(&mut self) {
-        self.environment = None;
-    }
-
-    fn of(
-        &mut self,
-        state: &State,
-        environment: EnvironmentId,
-        time: Timestamp,
-        quoted_type: &str,
-        data: Option<Value<'_>>,
-    ) -> &[MeterReading] {
-        if self.environment != Some(environment) || self.quoted_type != quoted_type {
-            let event_type = usage_row::unquoted(quoted_type);
-            self.meters = state.catalog().meters_of(environment, &event_type).to_vec();
-            self.environment = Some(environment);
-            quoted_type.clone_into(&mut self.quoted_type);
-        }
-        self.found.clear();
-        let mut data = Data { data, text: &mut self.text };
-        self.found.extend(self.meters.iter().filter_map(|it| it.read(time, &mut data)));
-        &self.found
-    }
 }
 
 impl Memory {

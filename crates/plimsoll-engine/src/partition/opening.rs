@@ -99,7 +99,8 @@ async fn usage_since(
     let range = |resolution, from, to| CellRange {
         meter,
         resolution,
-        customers: (customer, customer),
+        begin: (customer, from),
+        last: customer,
         from,
         to,
     };
@@ -119,7 +120,7 @@ async fn usage_since(
 async fn closed(store: &dyn Store, mut range: CellRange) -> Result<Vec<Cell>, ArchiveError> {
     let mut cells = Vec::new();
     loop {
-        let rows = archive::cells_of_customers(store, &range, CELLS).await?;
+        let rows = archive::cells_of_range(store, &range, CELLS).await?;
         for row in &rows {
             let mut reader = Reader::of_version(&row.payload, row.core_version);
             cells.push(Cell::decode(&mut reader)?);
@@ -127,7 +128,7 @@ async fn closed(store: &dyn Store, mut range: CellRange) -> Result<Vec<Cell>, Ar
         }
         match rows.last() {
             Some(last) if rows.len() == CELLS as usize => {
-                range.from = last.key.from.plus_ms(1);
+                range.begin.1 = last.key.from.plus_ms(1);
             }
             _ => return Ok(cells),
         }

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     PartitionsOptions, Pause, Read, Request, Resume, Status, UsageError, UsageOutcome,
-    UsageRequest,
+    UsageRequest, cells,
     checkpoint::Checkpointer,
     dedupe::LookupError,
     documents::Documents,
@@ -611,6 +611,8 @@ impl Read {
         match self {
             Self::Standings { reply, .. } => drop(reply.send(Err(error))),
             Self::LastUsage { reply, .. } => drop(reply.send(Err(error))),
+            Self::Clock { reply, .. } => drop(reply.send(Err(error))),
+            Self::Cells { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -637,6 +639,12 @@ fn answer(
             }
             Read::LastUsage { customer, reply } => {
                 drop(reply.send(Ok(state.last_usage_at(customer))));
+            }
+            Read::Clock { environment, reply } => {
+                drop(reply.send(Ok(state.stamp(environment, now))));
+            }
+            Read::Cells { wanted, reply } => {
+                drop(reply.send(Ok(cells::open_cells(state, &wanted))));
             }
         }
     }

@@ -97,7 +97,7 @@ impl IncomingEvent {
 }
 
 /// Decodes a quoted string that has been scanned before.
-pub(super) fn unquoted(quoted: &str) -> Cow<'_, str> {
+pub(crate) fn unquoted(quoted: &str) -> Cow<'_, str> {
     let escaped = quoted.contains('\\');
     Value { raw: quoted, kind: Kind::String { escaped } }.text().unwrap_or_default()
 }
@@ -205,7 +205,7 @@ pub struct StoredEvent {
 
 impl StoredEvent {
     /// Reads the event again, as it was read when it was accepted.
-    pub(super) fn event(&self) -> Result<Event<'_>, Corrupt> {
+    pub(crate) fn event(&self) -> Result<Event<'_>, Corrupt> {
         let mut scanner = Scanner::new(&self.raw);
         match EventReader::default().read(&mut scanner) {
             Ok(Ok(event)) => Ok(event),

@@ -17,3 +17,4 @@ mod paging;
 mod problems;
 mod product;
 mod resources;
+mod usage;

@@ -7,8 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join;
+use plimsoll_core::metering::cell::{CellScope, Resolution};
 use plimsoll_store::{
-    BackupError, Statement, Store, attempt,
+    BackupError, Statement, Store, archive, attempt,
     backup::{self, RestoreError},
     checkpoint::{self, CheckpointRow},
     control,
@@ -21,6 +22,7 @@ use plimsoll_store::{
 };
 
 use crate::{
+    archive::{cell, segment as burning, window},
     sample::{
         at, audit_row, commit, customer, delivery, environment, log_row, notification, piece,
         resource, result, segment, uncounted_row, unsorted_segment,
@@ -60,6 +62,11 @@ async fn fill_every_table(store: &dyn Store) {
         created_at: at(1),
     }));
     statements.extend(plimsoll_store::audit::insert(vec![audit_row(1, "mtr_1")]));
+    statements.extend(archive::put_windows(vec![window(1, 0, 9, "w"), window(1, 9, 20, "w")]));
+    let whose = [CellScope::Customer(customer(1)), CellScope::Slice(4)];
+    let cells = whose.map(|it| cell(it, Resolution::Day, 0, "c"));
+    statements.extend(archive::put_cells(1, cells.to_vec()));
+    statements.extend(archive::put_segments(vec![burning(1, 0, 9, "s")]));
     commit(store, statements).await;
 }
 
@@ -83,8 +90,10 @@ pub(crate) async fn every_table_is_restored(world: &World) {
     for target in [Some(world.another().await), world.other_backend().await].into_iter().flatten() {
         let restored = target.open().await;
         let summary = backup::restore(&*restored, &file).await.unwrap();
-        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 1 + 5 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
-        assert_eq!(summary.rows, 2 + 40 + 1 + 1 + 1 + 5 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1);
+        assert_eq!(
+            summary.rows,
+            2 + 40 + 1 + 1 + 1 + 1 + 5 + 1 + 300 + 1 + 3 + 3 + 2 + 1 + 1 + 2 + 2 + 1
+        );
         // The order of rows and the cut of pages are those of the primary key, so a backup of what
         // was restored is the same file.
         let again = write_backup(&*restored, &target, "second").await;

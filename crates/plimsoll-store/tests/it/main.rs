@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, also in what its functions share, and skips loudly"
 )]
 
+mod archive;
 mod backup;
 mod dedupe;
 mod deliveries;
@@ -80,6 +81,11 @@ contract! {
     dedupe::a_number_is_used_once,
     dedupe::pieces_are_found_by_place_and_read_in_order,
     dedupe::segments_of_the_first_schema_are_still_read,
+    archive::closed_windows_are_found_by_a_moment_in_them,
+    archive::closed_cells_are_read_by_customer,
+    archive::totals_are_read_by_time,
+    archive::segments_are_listed_by_time,
+    archive::the_log_is_read_from_a_time_on,
     deliveries::an_identity_is_notified_once,
     deliveries::notifications_are_listed_by_every_filter,
     deliveries::what_is_due_comes_in_order,

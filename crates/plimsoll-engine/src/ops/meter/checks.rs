@@ -70,7 +70,7 @@ impl UpdateMeter {
 
 impl Meter {
     /// What the rules of metering depend on.
-    pub(super) fn to_core(&self, environment: EnvironmentId) -> Result<core::Meter, Problem> {
+    pub(crate) fn to_core(&self, environment: EnvironmentId) -> Result<core::Meter, Problem> {
         Ok(core::Meter {
             id: self.id,
             environment,

@@ -12,10 +12,14 @@ use plimsoll_core::{
     command::{ControlCommand, CustomerCommand},
     entitlement::EntitlementValue,
     ids::{CustomerId, EntitlementId, EnvironmentId},
+    time::Timestamp,
 };
-use plimsoll_engine::deps::Clock;
-use plimsoll_engine::ops::port::{
-    ChangeError, CustomerChange, PartitionPort, RedeliveryPort, Standing, Standings, ValueError,
+use plimsoll_engine::{
+    deps::Clock,
+    ops::port::{
+        ChangeError, CustomerChange, PartitionPort, RedeliveryPort, Standing, Standings, ValueError,
+    },
+    reads::usage::open::{CellsWanted, NotNow, OpenCells, OpenScope},
 };
 use plimsoll_store::{Batch, CommitError, Lane, Statement, Store, control, delivery::DeliveryRow};
 use tokio::sync::Notify;
@@ -97,7 +101,7 @@ impl PartitionPort for Partitions {
         mut statements: Vec<Statement>,
     ) -> Result<(), ChangeError> {
         if let Some(command) = &command {
-            let at = plimsoll_core::time::Timestamp::from_ms(0);
+            let at = Timestamp::from_ms(0);
             statements.extend(control::append(at, command.encode().into()));
         }
         self.commit(Lane::Control, statements).await?;
@@ -126,6 +130,30 @@ impl PartitionPort for Partitions {
         customer: CustomerId,
     ) -> Result<bool, ValueError> {
         Ok(self.used.lock().unwrap().contains(&customer))
+    }
+}
+
+/// One partition that has measured nothing yet.
+#[async_trait]
+impl OpenCells for Partitions {
+    fn partitions(&self) -> usize {
+        1
+    }
+
+    fn partition_of(&self, _customer: CustomerId) -> usize {
+        0
+    }
+
+    async fn clock(
+        &self,
+        _partition: usize,
+        _environment: EnvironmentId,
+    ) -> Result<Timestamp, NotNow> {
+        Ok(Timestamp::from_ms(0))
+    }
+
+    async fn open(&self, _: usize, _: CellsWanted) -> Result<Vec<OpenScope>, NotNow> {
+        Ok(Vec::new())
     }
 }
 

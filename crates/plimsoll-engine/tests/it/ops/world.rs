@@ -14,7 +14,7 @@ use plimsoll_engine::{
         problem::{Problem, ProblemCode},
         request::parse_request,
     },
-    reads::EventReader,
+    reads::{EventReader, usage::UsageReader},
     vault::{MASTER_KEY_BYTES, Vault},
 };
 use plimsoll_store::{SqliteStore, Store};
@@ -68,7 +68,7 @@ pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened
         tasks: TaskGroup::new(),
     };
     let catalogue = Catalogue::load(store.as_ref()).await.unwrap();
-    let partitions = Arc::new(Partitions::new(store, Arc::clone(clock) as _));
+    let partitions = Arc::new(Partitions::new(Arc::clone(&store), Arc::clone(clock) as _));
     let offered = Arc::new(Offered::default());
     let channels = ChannelRegistry::new();
     let vault = Arc::new(Vault::new(&[7; MASTER_KEY_BYTES], Arc::new(SystemRandom)));
@@ -77,6 +77,7 @@ pub(super) async fn open(directory: &Path, clock: &Arc<StandingClock>) -> Opened
         catalogue,
         partitions: Arc::clone(&partitions) as _,
         events: EventReader::new(Arc::clone(&deps.store), 1),
+        usage: UsageReader::new(store, Arc::clone(&partitions) as _),
         redelivery: Arc::clone(&offered) as _,
         channels: channels.clone(),
         vault,
@@ -463,12 +464,11 @@ pub(super) async fn channel_of(user: &User, name: &str) -> String {
 /// The user `live` of another node over the same store, which hears nothing from the first.
 pub(super) async fn beside(world: &World) -> User {
     let catalogue = Catalogue::load(world.deps.store.as_ref()).await.unwrap();
+    let partitions = Arc::new(Partitions::new(Arc::clone(&world.deps.store)));
     let parts = OpsParts {
         catalogue,
-        partitions: Arc::new(Partitions::new(
-            Arc::clone(&world.deps.store),
-            Arc::clone(&world.clock) as _,
-        )),
+        usage: UsageReader::new(Arc::clone(&world.deps.store), Arc::clone(&partitions) as _),
+        partitions,
         events: EventReader::new(Arc::clone(&world.deps.store), 1),
         redelivery: Arc::clone(&world.offered) as _,
         channels: ChannelRegistry::new(),
