@@ -56,6 +56,7 @@ contract! {
     tables::dedupe_segments_come_and_go,
     tables::resources_live_by_version_and_key,
     tables::resources_are_listed_in_pages,
+    tables::the_parts_of_parts_are_deleted_with_the_whole,
     tables::a_resource_that_is_named_is_not_deleted,
     tables::subjects_belong_to_one_customer,
     tables::answers_are_kept_by_idempotency_key,
