@@ -94,8 +94,9 @@ fn any_form(text: &str) -> Result<Timestamp, InvalidTimestamp> {
     Ok(Timestamp(ms))
 }
 
-/// Reads `YYYY-MM-DDTHH:MM:SS[.f]Z`, the form that nearly every event has. Nothing if the text is of
-/// another form or names no such time: jiff, which is the judge of both, costs ten times as much.
+/// Reads `YYYY-MM-DDTHH:MM:SS[.f]Z`, the form that nearly every event has.
+///
+/// Nothing if the text is of another form or names no such time: jiff is the judge of those.
 fn plain_utc(text: &[u8]) -> Option<Timestamp> {
     let (date_time, rest) = text.split_first_chunk::<19>()?;
     let marks = [date_time[4], date_time[7], date_time[10], date_time[13], date_time[16]];
@@ -199,7 +200,7 @@ mod tests {
         /// Texts that look like times, most of which are.
         #[test]
         fn the_plain_form_is_read_as_any_other(
-            text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?Z",
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-6][0-9]){2}(\\.[0-9]{0,10})?Z",
         ) {
             if let Some(time) = plain_utc(text.as_bytes()) {
                 prop_assert_eq!(any_form(&text), Ok(time));

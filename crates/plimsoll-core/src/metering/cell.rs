@@ -310,8 +310,10 @@ impl OpenCells {
     /// Closes what is open: nothing is added any more.
     pub(crate) fn close(mut self, leave: &mut dyn FnMut(Leaving)) {
         if let Some(hour) = self.hour.take() {
-            // A day whose sum goes beyond 28 digits stays without its last hour: nobody can be told.
-            let _ = self.add_to_day(&hour, leave);
+            match self.add_to_day(&hour, leave) {
+                // A day whose sum goes beyond 28 digits lacks its last hour: nobody can be told.
+                Ok(()) | Err(_) => {}
+            }
             leave(Leaving::Closed(Resolution::Hour, hour));
         }
         if let Some(day) = self.day.take() {

@@ -17,6 +17,10 @@ use plimsoll_core::{
 };
 use plimsoll_store::{Refusal, Statement, delivery::DeliveryRow};
 
+/// The stored document of an entitlement as it is at a time, if that is not as it is stored.
+/// Notifications show it.
+pub(crate) use crate::ops::entitlement::document_at as entitlement_at;
+
 use crate::delivery::dispatcher::{DispatcherHandle, Outbound};
 
 /// The owners of the partitions.

@@ -26,7 +26,7 @@ use crate::{
         problem::{Problem, ProblemCode},
         scalar::{Time, as_text, as_text_or_null},
     },
-    reads::usage::{RowKey, Step, UsageError, UsageQuery, UsageRow, open::NotNow},
+    reads::usage::{GroupFilter, RowKey, Step, UsageError, UsageQuery, UsageRow, open::NotNow},
 };
 
 /// The name in `group_by` that stands for the customer.
@@ -282,7 +282,7 @@ fn read_range(
         Err(Problem::at(ProblemCode::TimeNotAligned, name, detail))
     };
     let present = now.plus_ms(-now.as_ms().rem_euclid(grain_ms));
-    let to = to.map_or(Ok(present.plus_ms(grain_ms)), |it| whole("to", it.0))?;
+    let to = to.map_or_else(|| Ok(present.plus_ms(grain_ms)), |it| whole("to", it.0))?;
     let from = match from {
         Some(from) => whole("from", from.0)?,
         None if step == Step::Minute => {
@@ -325,8 +325,8 @@ fn read_group_by(meter: &core::Meter, names: Option<&str>) -> Result<(bool, Vec<
 fn read_filters(
     meter: &core::Meter,
     filters: &[(String, String)],
-) -> Result<Vec<(usize, BTreeSet<Box<str>>)>, Problem> {
-    let mut read: Vec<(usize, BTreeSet<Box<str>>)> = Vec::new();
+) -> Result<Vec<GroupFilter>, Problem> {
+    let mut read: Vec<GroupFilter> = Vec::new();
     for (name, values) in filters {
         let parameter = format!("filter[{name}]");
         let place = place_of(meter, name, &parameter)?;

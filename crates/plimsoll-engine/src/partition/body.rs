@@ -1,7 +1,7 @@
 //! The bodies of notifications in Plimsoll's own format.
 //!
-//! The documents inside are JSON already and are taken as they stand, but for an entitlement of which
-//! something was to come.
+//! The documents inside are JSON already and are taken as they stand, but for an entitlement of
+//! which something was to come.
 //!
 //! Not here: other wire formats (`delivery::formats`), who gets a notification (`notice`).
 
@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use super::{documents::Documents, memory::FoundCrossing};
 use crate::{
     ingest::{event::EventReader, json::Scanner},
-    ops::entitlement,
+    ops::port::entitlement_at,
 };
 
 #[derive(Serialize)]
@@ -201,7 +201,7 @@ fn resources<'a>(
     Resources {
         customer: raw(documents.get(&customer.to_string())),
         feature: raw(feature),
-        entitlement: entitlement::document_at(stored, at).map_or_else(
+        entitlement: entitlement_at(stored, at).map_or_else(
             || raw(stored),
             |json| RawValue::from_string(json).map_or_else(|_| raw(stored), Cow::Owned),
         ),

@@ -49,8 +49,8 @@ pub struct UsageQuery {
     pub by_customer: bool,
     /// The meter's group-by keys, by their place, that each combination of has rows of its own.
     pub by: Vec<usize>,
-    /// Only usage with one of these values for a group-by key, by its place.
-    pub filters: Vec<(usize, BTreeSet<Box<str>>)>,
+    /// Only usage that passes all of these.
+    pub filters: Vec<GroupFilter>,
     /// How long the time of one row is.
     pub step: Step,
     /// From when to when: whole hours, or whole minutes for [`Step::Minute`].
@@ -62,6 +62,9 @@ pub struct UsageQuery {
     /// Rows at the most.
     pub limit: usize,
 }
+
+/// The place of a group-by key, and the values that pass.
+pub type GroupFilter = (usize, BTreeSet<Box<str>>);
 
 /// Some rows of usage, in the order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

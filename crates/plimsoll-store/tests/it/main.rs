@@ -73,6 +73,7 @@ contract! {
     tables::an_append_behind_the_control_head_is_refused,
     tables::resources_live_by_version_and_key,
     tables::resources_are_listed_in_pages,
+    tables::the_parts_of_parts_are_deleted_with_the_whole,
     tables::a_resource_that_is_named_is_not_deleted,
     tables::subjects_belong_to_one_customer,
     tables::answers_are_kept_by_idempotency_key,

@@ -201,6 +201,34 @@ pub(crate) async fn resources_are_listed_in_pages(world: &World) {
     store.close().await;
 }
 
+pub(crate) async fn the_parts_of_parts_are_deleted_with_the_whole(world: &World) {
+    let store = world.open().await;
+    let part = |id: &str, kind: &str, parent: &str| ResourceRow {
+        parent: Some(parent.to_owned()),
+        ..resource(id, kind, None)
+    };
+    let rows = vec![
+        part("ent_1", "entitlement", "cus_1"),
+        part("ent_2", "entitlement", "cus_2"),
+        part("grt_1", "grant", "ent_1"),
+        part("grt_2", "grant", "ent_2"),
+        part("oth_1", "other", "ent_1"),
+    ];
+    commit(&*store, resource::insert(rows)).await;
+    let delete = |at| resource::delete_grandchildren("cus_1", "entitlement", "grant", at);
+    commit(&*store, [delete(at(2))]).await;
+    let deleted = resource::deleted_ids(&*store, "grant", None, 9).await;
+    assert_eq!(deleted, Ok(vec!["grt_1".to_owned()]));
+    for kind in ["entitlement", "other"] {
+        assert_eq!(resource::deleted_ids(&*store, kind, None, 9).await, Ok(Vec::new()), "{kind}");
+    }
+    // Again it changes nothing: what is deleted keeps its time.
+    commit(&*store, [delete(at(3))]).await;
+    let grant = resource::get(&*store, "grt_1").await.unwrap().unwrap();
+    assert_eq!((grant.deleted_at, grant.version), (Some(at(2)), 2));
+    store.close().await;
+}
+
 /// The pattern of references: who names holds, who deletes asks whether it is named.
 pub(crate) async fn a_resource_that_is_named_is_not_deleted(world: &World) {
     let store = world.open().await;

@@ -71,7 +71,7 @@ impl<'a> ClosedCells<'a> {
         if self.page.is_empty() && !self.is_at_end {
             self.read_page(budget).await?;
         }
-        Ok(self.page.front().and_then(|it| customer_of(it)))
+        Ok(self.page.front().and_then(customer_of))
     }
 
     /// The next cell, if it is of this customer.

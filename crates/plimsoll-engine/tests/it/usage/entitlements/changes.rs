@@ -1,5 +1,6 @@
 //! What an entitlement is summed from, and how that changes, now and later.
 
+use plimsoll_engine::ops::page::ListRequest;
 use serde_json::{Value, json};
 
 use super::world::{Acme, DAY, NOW, refusal};
@@ -100,7 +101,7 @@ async fn a_change_to_come_is_shown_and_takes_effect_at_its_time() {
     let shown = acme.entitlement().await;
     assert_eq!((&shown["tiers"], &shown["scheduled_changes"]), (&tiers, &json!([])));
     let ops = &acme.world.engine.ops;
-    let listed = ops.list_entitlements(&acme.context(), "acme", &Default::default()).await;
+    let listed = ops.list_entitlements(&acme.context(), "acme", &ListRequest::default()).await;
     assert_eq!(serde_json::to_value(&listed.unwrap().items[0]).unwrap(), shown);
 }
 

@@ -1,6 +1,6 @@
 //! The windows that an entitlement went through, and the segments in which its grants burned.
 
-use plimsoll_engine::ops::entitlement::History;
+use plimsoll_engine::ops::entitlement::{History, HistoryRequest};
 use serde_json::json;
 
 use super::world::{Acme, DAY, refusal, shown};
@@ -115,7 +115,8 @@ async fn a_history_of_what_is_not_metered_is_refused() {
     let entitlement = json!({"feature": "sso", "type": "boolean"});
     let entitlement = super::world::request(&entitlement);
     ops.create_entitlement(&context, "acme", entitlement).await.unwrap();
-    let history = ops.entitlement_history(&context, "acme", "sso", &Default::default()).await;
+    let history =
+        ops.entitlement_history(&context, "acme", "sso", &HistoryRequest::default()).await;
     assert_eq!(refusal(shown(history)), "entitlement_not_metered");
     let reset = super::world::request(&json!({}));
     let reset = ops.reset_entitlement(&context, "acme", "sso", reset).await;

@@ -7,6 +7,7 @@ use plimsoll_engine::ops::{
     Context,
     entitlement::{History, HistoryRequest},
     grant::Grant,
+    page::ListRequest,
     problem::Problem,
 };
 use serde_json::{Value, json};
@@ -139,7 +140,8 @@ impl Acme {
     /// What is left of each grant, the oldest first; those that cannot be used in brackets.
     pub(super) async fn left(&self) -> String {
         let ops = &self.world.engine.ops;
-        let page = ops.list_grants(&self.context(), "acme", "tokens", &Default::default()).await;
+        let page =
+            ops.list_grants(&self.context(), "acme", "tokens", &ListRequest::default()).await;
         let shown = page.unwrap().items.into_iter().map(|it| {
             if it.is_active { it.balance.to_string() } else { format!("({})", it.balance) }
         });
