@@ -39,6 +39,8 @@ pub const PARTITION_QUEUE: usize = 4_096;
 pub const SLICE: usize = 1_000;
 /// Events after the last checkpoint at which a new one is forced.
 pub const TAIL_EVENTS: u64 = 10_000_000;
+/// Time that a request which moves a clock waits for everything that becomes due on the way.
+pub const CLOCK_SETTLE_TIMEOUT_MS: u64 = 60_000;
 /// Customers in one slice of a checkpoint.
 pub const CHECKPOINT_SLICE: usize = 4_096;
 

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | who asks | `authenticate(token: &str) -> Caller` (sync), `Caller::require(Scope)`, `async begin(&Caller, route, target, key, body: &[u8]) -> Begun::{Fresh(IdempotencyToken), Replay{status, body: Bytes}}` |
 //! | environment | `async bootstrap(Option<&str>) -> Option<FirstKeys>`, `async create_environment(name, EnvironmentKind) -> NewEnvironment`, `environment(context) -> Environment` (sync), `async update_environment(context, UpdateEnvironment) -> Environment` |
+//! | clock | `clock(context) -> Clock` (sync), `async set_clock(context, SetClock) -> Clock`, `async advance_clock(context, AdvanceClock) -> Clock` |
 //! | meter | `async create_meter(context, CreateMeter) -> Meter`, `get_meter(context, name)`, `list_meters(context, &ListRequest)` (sync), `async update_meter(context, name, UpdateMeter)`, `async delete_meter(context, name) -> ()` |
 //! | feature | `create_feature`, `get_feature`, `list_features`, `update_feature`, `delete_feature`: the same with `CreateFeature`, `UpdateFeature`, `Feature` |
 //! | channel | `create_channel -> CreatedChannel`, `get_channel`, `list_channels`, `update_channel`, `delete_channel`, `async rotate_channel_secret(context, name, RotateSecret) -> CreatedChannel` |
@@ -51,6 +52,7 @@ use crate::{
 pub mod api_key;
 pub mod audit;
 pub mod channel;
+pub mod clock;
 pub mod customer;
 pub mod document;
 pub mod entitlement;
@@ -133,7 +135,7 @@ pub struct Context {
     pub caller: Caller,
     /// Set if the request is to be done once, however often it is sent.
     pub idempotency: Option<IdempotencyToken>,
-    /// The machine's time.
+    /// The time of the caller's environment: the machine's, unless the environment's clock was set.
     pub now: Timestamp,
 }
 
@@ -223,6 +225,20 @@ impl Ops {
         self.inner.catalogue.environment(context.environment()).ok_or_else(|| {
             Problem::new(ProblemCode::Unauthenticated, "the API key's environment is gone")
         })
+    }
+
+    /// The context of a request of this caller, now.
+    pub fn context(&self, caller: Caller, idempotency: Option<IdempotencyToken>) -> Context {
+        let machine = self.machine_now();
+        let view = self.inner.catalogue.environment(caller.environment);
+        let now = view.map_or(machine, |it| it.environment.document.now(machine));
+        Context { caller, idempotency, now }
+    }
+
+    /// The machine's time: for secrets, keys, deliveries, idempotency and the audit trail, which do
+    /// not follow the clock of an environment.
+    pub(crate) fn machine_now(&self) -> Timestamp {
+        self.inner.deps.clock.now()
     }
 
     /// A new id, greater than every one before: what is made later is listed later, also within

@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{
-        api_keys, audit, channels, customers, entitlements, environments, events, features, health,
-        meters, notifications, rules,
+        api_keys, audit, channels, clock, customers, entitlements, environments, events, features,
+        health, meters, notifications, rules,
     },
     auth,
     observe::{self, Observer},
@@ -46,6 +46,7 @@ fn read() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::list_api_keys))
         .routes(routes!(api_keys::get_api_key))
         .routes(routes!(environments::get_environment))
+        .routes(routes!(clock::get_clock))
         .routes(routes!(audit::list_audit))
 }
 
@@ -74,6 +75,8 @@ fn admin() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::create_api_key))
         .routes(routes!(api_keys::revoke_api_key))
         .routes(routes!(environments::update_environment))
+        .routes(routes!(clock::set_clock))
+        .routes(routes!(clock::advance_clock))
 }
 
 /// Routes for the people who run the server.

@@ -46,6 +46,9 @@ pub trait PartitionPort: Send + Sync + Debug {
         environment: EnvironmentId,
         customer: CustomerId,
     ) -> Result<bool, ValueError>;
+
+    /// Waits until everything that is due in an environment whose clock was set has happened.
+    async fn settle(&self, environment: EnvironmentId) -> Result<(), ValueError>;
 }
 
 /// A change of one customer.
@@ -74,6 +77,9 @@ pub enum ChangeError {
         /// Why.
         refusal: Refusal,
     },
+    /// The clock would go back in an environment with events. Nothing was written; that is certain.
+    #[error("the clock of an environment with events does not go back")]
+    ClockBackwards,
     /// As much waits as may wait. Nothing was written; that is certain.
     #[error("too many changes are waiting")]
     Busy,

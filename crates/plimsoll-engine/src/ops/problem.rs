@@ -191,6 +191,10 @@ problem_codes! {
     // Keys and environments.
     LastAdminKey = "last_admin_key", 409, "The environment would have no admin key left";
 
+    ClockNotSettable =
+        "clock_not_settable", 409, "The environment follows the machine's clock";
+    ClockBackwards = "clock_backwards", 409, "The clock would go back";
+
     // Usage. All but the first and the last stand in the list of what was rejected.
     EventMalformed = "event_malformed", 422, "The event is not a CloudEvent";
     EventNotAnObject = "event_not_an_object", 422, "The event is not a JSON object";

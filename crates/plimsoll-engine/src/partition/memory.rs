@@ -3,19 +3,16 @@
 //! Each step applies something to memory and adds to a [`Work`] the log rows and statements that
 //! make it durable. Nothing here waits; `owner` commits the work before anybody hears of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use plimsoll_core::{
     archive::Settled,
-    catalog::meter::{EventData, FoundValue, Meter, MeterReading, ValuePath},
     codec::{CORE_VERSION, Corrupt},
     command::{Command, ControlCommand, CustomerCommand, RowKind},
     effect::{Effect, Reset},
     ids::{EntitlementId, EnvironmentId},
+    limits,
     line::crossing::Crossing,
     state::{RowStamp, State, UsageEvent},
     time::Timestamp,
@@ -26,10 +23,11 @@ use super::{
     UsageOutcome, UsageRequest,
     archive::TurnArchive,
     dedupe::Dedupe,
+    readings::Readings,
     usage_row::{self, CODEC_LZ4, CODEC_PLAIN, IncomingEvent, RowWriter, UsageRow},
 };
 use crate::{
-    ingest::{Identify, event, json::Value},
+    ingest::Identify,
     ops::{
         customer::{Customer, provisional_rows},
         port::CustomerChange,
@@ -78,56 +76,6 @@ pub(super) struct FoundReset {
     pub(super) position: u64,
 }
 
-/// Finds what an event means to the meters of its type. Events of one type come in runs, so the
-/// meters of the last type are kept at hand.
-#[derive(Debug, Default)]
-struct Readings {
-    environment: Option<EnvironmentId>,
-    quoted_type: String,
-    meters: Vec<Arc<Meter>>,
-    found: Vec<MeterReading>,
-    text: String,
-}
-
-/// The data of one event, as meters look into it.
-struct Data<'a> {
-    data: Option<Value<'a>>,
-    text: &'a mut String,
-}
-
-impl EventData for Data<'_> {
-    fn find(&mut self, path: &ValuePath) -> FoundValue<'_> {
-        event::find(self.data, path, self.text)
-    }
-}
-
-impl Readings {
-    /// The catalogue has changed.
-    fn forget(&mut self) {
-        self.environment = None;
-    }
-
-    fn of(
-        &mut self,
-        state: &State,
-        environment: EnvironmentId,
-        time: Timestamp,
-        quoted_type: &str,
-        data: Option<Value<'_>>,
-    ) -> &[MeterReading] {
-        if self.environment != Some(environment) || self.quoted_type != quoted_type {
-            let event_type = usage_row::unquoted(quoted_type);
-            self.meters = state.catalog().meters_of(environment, &event_type).to_vec();
-            self.environment = Some(environment);
-            quoted_type.clone_into(&mut self.quoted_type);
-        }
-        self.found.clear();
-        let mut data = Data { data, text: &mut self.text };
-        self.found.extend(self.meters.iter().filter_map(|it| it.read(time, &mut data)));
-        &self.found
-    }
-}
-
 impl Memory {
     pub(super) fn new(partition: u32, state: State, dedupe: Dedupe, position: u64) -> Self {
         Self { partition, state, dedupe, position, readings: Readings::default() }
@@ -154,12 +102,29 @@ impl Memory {
 
     /// Brings everybody in environments whose clock was set up to date with it, before anything
     /// else happens there: what is due on the way happens in order.
-    pub(super) fn settle_set_clocks(&mut self, work: &mut Work, now: Timestamp) {
+    ///
+    /// One call touches about [`limits::SLICE`] customers. Gives the environments in which
+    /// something is still due: nothing else may happen there until they are worked off.
+    pub(super) fn settle_set_clocks(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+    ) -> BTreeSet<EnvironmentId> {
+        let mut touched = 0;
+        let mut unsettled = BTreeSet::new();
         for environment in self.state.environments_with_set_clock() {
             while let Some(pulse) = self.state.due_pulse_of(environment, now) {
+                if touched >= limits::SLICE {
+                    unsettled.insert(environment);
+                    break;
+                }
+                if let Command::Pulse { slots, .. } = &pulse {
+                    touched += slots.len();
+                }
                 self.apply_pulse(work, &pulse);
             }
         }
+        unsettled
     }
 
     fn apply_pulse(&mut self, work: &mut Work, pulse: &Command) {
@@ -198,8 +163,16 @@ impl Memory {
     }
 
     /// Brings the next customers up to date with the catalogue, if any are behind.
-    pub(super) fn slice(&mut self, work: &mut Work, now: Timestamp) {
-        if let Some(due) = self.state.due_slice() {
+    ///
+    /// Not in environments that are `unsettled`: a slice would pass their time in one step.
+    pub(super) fn slice(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+        unsettled: &BTreeSet<EnvironmentId>,
+    ) {
+        let due = self.state.due_slice().filter(|it| !unsettled.contains(&it.environment));
+        if let Some(due) = due {
             let stamped_at = self.state.stamp(due.environment, now);
             let (environment, from, to) = (due.environment, due.from, due.to);
             self.apply(work, stamped_at, &Command::Slice { environment, stamped_at, from, to });
@@ -448,3 +421,6 @@ fn collect(effects: Vec<Effect>, position: u64, raws: &[(u32, &str)], work: &mut
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

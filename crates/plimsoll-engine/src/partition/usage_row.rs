@@ -141,23 +141,23 @@ impl RowWriter {
 
 /// A usage row read back.
 #[derive(Debug)]
-pub(super) struct UsageRow {
-    pub(super) environment: EnvironmentId,
-    pub(super) stamped_at: Timestamp,
-    pub(super) events: Vec<StoredEvent>,
+pub(crate) struct UsageRow {
+    pub(crate) environment: EnvironmentId,
+    pub(crate) stamped_at: Timestamp,
+    pub(crate) events: Vec<StoredEvent>,
 }
 
 /// One event of a usage row.
 #[derive(Debug)]
-pub(super) struct StoredEvent {
-    pub(super) customer: CustomerId,
-    pub(super) time: Timestamp,
-    pub(super) raw: String,
+pub(crate) struct StoredEvent {
+    pub(crate) customer: CustomerId,
+    pub(crate) time: Timestamp,
+    pub(crate) raw: String,
 }
 
 impl StoredEvent {
     /// Reads the event again, as it was read when it was accepted.
-    pub(super) fn event(&self) -> Result<Event<'_>, Corrupt> {
+    pub(crate) fn event(&self) -> Result<Event<'_>, Corrupt> {
         let mut scanner = Scanner::new(&self.raw);
         match event::read(&self.raw, &mut scanner) {
             Ok(Ok(event)) => Ok(event),
@@ -167,7 +167,7 @@ impl StoredEvent {
 }
 
 /// Reads the payload of a usage row.
-pub(super) fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
+pub(crate) fn decode(payload: &[u8]) -> Result<UsageRow, Corrupt> {
     let bytes = lz4_flex::decompress_size_prepended(payload)
         .map_err(|_| Corrupt { expected: "an LZ4 block" })?;
     let mut reader = Reader::new(&bytes);

@@ -1,6 +1,7 @@
 //! Usage through the whole engine: what is answered, what is counted, what fires, what survives.
 
 mod answers;
+mod clock;
 mod faults;
 mod laws;
 mod lines;

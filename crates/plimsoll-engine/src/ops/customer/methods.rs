@@ -205,7 +205,7 @@ impl Ops {
         let mut draft = self.draft(context);
         draft.delete(&customer);
         let kind = Kind::Entitlement.as_str();
-        draft.statements.push(resource::delete_children(&id.to_string(), kind, context.now));
+        draft.statements.push(resource::delete_children(&id.to_string(), kind, draft.now));
         draft.audit("customer.delete", Some(&customer.document), None);
         let subjects = customer.document.subjects;
         let plan = CustomerPlan {

@@ -117,6 +117,10 @@ impl PartitionPort for Partitions {
     ) -> Result<bool, ValueError> {
         Ok(self.used.lock().unwrap().contains(&customer))
     }
+
+    async fn settle(&self, _environment: EnvironmentId) -> Result<(), ValueError> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]

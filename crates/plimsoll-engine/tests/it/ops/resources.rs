@@ -2,7 +2,7 @@
 //! a restart; and nobody sees those of another environment.
 
 use plimsoll_core::{
-    entitlement::{EntitlementValue, period::Window},
+    entitlement::{Measure, period::Window},
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -172,7 +172,8 @@ async fn values_are_shown_by_the_type_of_the_entitlement() {
     let time = |text: &str| text.parse::<Timestamp>().unwrap();
     let window = Window { from: time("2026-03-01T00:00:00Z"), to: time("2026-04-01T00:00:00Z") };
     let limit = Some("1000".parse().unwrap());
-    let value = EntitlementValue::of("812.3456789".parse().unwrap(), limit, window);
+    let value = Measure { hard: limit, soft: None, tiers: &[] }
+        .value("812.3456789".parse().unwrap(), window);
     let entitlement = id(&metered).parse().unwrap();
     world.partitions.values.lock().unwrap().insert(entitlement, value);
     let expected: [(&str, Value); 3] = [

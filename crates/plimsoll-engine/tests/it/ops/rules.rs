@@ -93,17 +93,17 @@ async fn a_rule_about_the_limit_has_one_line_that_is_not_shown() {
     let shown = world.live.post("/rules", body("entitlement.limit.reached")).await.unwrap();
     assert_eq!(shown.get("lines"), None);
     assert_eq!(shown.get("warning_percentage"), None);
-    let line = last_rule(&world).lines[0];
+    let line = last_rule(&world).lines[0].clone();
     assert_eq!((line.kind, line.value.to_string()), (LineKind::Limit, "100".to_owned()));
 
     let shown = world.live.post("/rules", body("entitlement.limit.warning")).await.unwrap();
     assert_eq!(shown["warning_percentage"], "80");
     let path = format!("/rules/{}", id(&shown));
-    let before = last_rule(&world).lines[0];
+    let before = last_rule(&world).lines[0].clone();
     world.live.patch(&path, json!({"warning_percentage": "80.0"})).await.unwrap();
     assert_eq!(last_rule(&world).lines[0], before, "the same level is the same line");
     world.live.patch(&path, json!({"warning_percentage": "90"})).await.unwrap();
-    let after = last_rule(&world).lines[0];
+    let after = last_rule(&world).lines[0].clone();
     assert_eq!(after.value.to_string(), "90");
     assert_ne!(after.id, before.id);
 }

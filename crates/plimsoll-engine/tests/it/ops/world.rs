@@ -6,7 +6,7 @@ use plimsoll_core::ids::EnvironmentId;
 use plimsoll_engine::{
     catalogue::Catalogue,
     delivery::channels::ChannelRegistry,
-    deps::{Clock as _, Deps, SystemRandom, TaskGroup},
+    deps::{Deps, SystemRandom, TaskGroup},
     ops::{
         Caller, Context, FirstKeys, IdempotencyToken, Ops, OpsParts, channel,
         notification::NotificationQuery,
@@ -156,7 +156,7 @@ impl User {
     }
 
     pub(super) fn context(&self, idempotency: Option<IdempotencyToken>) -> Context {
-        Context { caller: self.caller.clone(), idempotency, now: self.clock.now() }
+        self.ops.context(self.caller.clone(), idempotency)
     }
 
     pub(super) async fn post(&self, path: &str, body: Value) -> Result<Value, Problem> {

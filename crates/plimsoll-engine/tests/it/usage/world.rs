@@ -60,7 +60,8 @@ pub(super) struct World {
     pub(super) store: Arc<FaultyStore>,
     pub(super) clock: Arc<StandingClock>,
     pub(super) engine: Engine,
-    token: String,
+    pub(super) token: String,
+    sandbox_token: String,
     sequence: u64,
     _directory: TempDir,
 }
@@ -76,8 +77,15 @@ impl World {
         });
         let engine = engine(&store, &clock).await;
         let keys = engine.ops.bootstrap(None).await.unwrap().unwrap();
-        let token = keys.live.token;
-        Self { store, clock, engine, token, sequence: 0, _directory: directory }
+        let (token, sandbox_token) = (keys.live.token, keys.sandbox.token);
+        Self { store, clock, engine, token, sandbox_token, sequence: 0, _directory: directory }
+    }
+
+    /// The same in the sandbox: everything that is done from now on is done there.
+    pub(super) async fn start_sandbox() -> Self {
+        let mut world = Self::start().await;
+        world.token.clone_from(&world.sandbox_token);
+        world
     }
 
     /// As if the process had been killed and started again: nothing is said to the old engine.
@@ -98,7 +106,7 @@ impl World {
 
     pub(super) fn context(&self) -> Context {
         let caller = self.engine.ops.authenticate(&self.token).unwrap();
-        Context { caller, idempotency: None, now: self.clock.now() }
+        self.engine.ops.context(caller, None)
     }
 
     /// A meter and a feature `tokens`, customers `acme` and `globex` (subjects of the same name),
@@ -120,8 +128,13 @@ impl World {
     }
 
     pub(super) async fn entitle(&self, customer: &str, limit: Option<&str>) {
+        self.entitle_for(customer, limit, "month").await;
+    }
+
+    /// An entitlement of a customer with a usage period of this interval.
+    pub(super) async fn entitle_for(&self, customer: &str, limit: Option<&str>, interval: &str) {
         let entitlement = json!({"feature": "tokens", "type": "metered", "limit": limit,
-            "usage_period": {"interval": "month"}});
+            "usage_period": {"interval": interval}});
         let ops = &self.engine.ops;
         ops.create_entitlement(&self.context(), customer, request(&entitlement)).await.unwrap();
     }
