@@ -26,7 +26,7 @@ use crate::{
 const MOST_PARTITIONS: u32 = 1_024;
 
 const META_STORE_ID: &str = "store_id";
-const META_PARTITIONS: &str = "partitions";
+pub(crate) const META_PARTITIONS: &str = "partitions";
 const META_DEDUPE_KEY: &str = "dedupe_key";
 
 /// What the engine is told at its start.

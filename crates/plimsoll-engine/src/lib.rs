@@ -12,4 +12,5 @@ pub mod engine;
 pub mod ingest;
 pub mod ops;
 pub mod partition;
+pub mod replay;
 pub mod vault;

@@ -18,7 +18,7 @@
 //! | meter | `async create_meter(context, CreateMeter) -> Meter`, `get_meter(context, name)`, `list_meters(context, &ListRequest)` (sync), `async update_meter(context, name, UpdateMeter)`, `async delete_meter(context, name) -> ()` |
 //! | feature | `create_feature`, `get_feature`, `list_features`, `update_feature`, `delete_feature`: the same with `CreateFeature`, `UpdateFeature`, `Feature` |
 //! | channel | `create_channel -> CreatedChannel`, `get_channel`, `list_channels`, `update_channel`, `delete_channel`, `async rotate_channel_secret(context, name, RotateSecret) -> CreatedChannel` |
-//! | rule | `create_rule`, `get_rule`, `list_rules`, `update_rule`, `delete_rule` with `CreateRule`, `UpdateRule`, `Rule` |
+//! | rule | `create_rule`, `get_rule`, `list_rules`, `update_rule`, `delete_rule`, `async backtest_rule(context, BacktestRule) -> Backtest` with `CreateRule`, `UpdateRule`, `Rule` |
 //! | customer | `create_customer`, `async get_customer`, `async list_customers`, `update_customer`, `delete_customer` with `CreateCustomer`, `UpdateCustomer`, `Customer` |
 //! | entitlement | `create_entitlement(context, customer, CreateEntitlement)`, `get_entitlement(context, customer, name)`, `list_entitlements(context, customer, &ListRequest)`, `update_entitlement(context, customer, name, UpdateEntitlement)`, `delete_entitlement(context, customer, name)`, `entitlement_value(context, customer, name) -> EntitlementValue`; all async; `name` is the feature's key or id, or the entitlement's id |
 //! | API key | `async create_api_key(context, CreateApiKey) -> CreatedApiKey`, `get_api_key`, `list_api_keys` (sync), `async revoke_api_key(context, name)` |
@@ -38,6 +38,7 @@ use std::{
 
 use plimsoll_core::{
     ids::{ApiKeyId, EnvironmentId},
+    limits,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,8 @@ pub(crate) struct Inner {
     /// behind the store, which it is after a commit of unknown outcome.
     control: Arc<tokio::sync::Mutex<control::Turn>>,
     in_flight: Arc<InFlight>,
+    /// A back-test reads the whole log: so many may run at a time.
+    pub(crate) backtests: tokio::sync::Semaphore,
     /// Who may change a customer; each is shared by many customers.
     turns: Box<[Arc<tokio::sync::Mutex<()>>]>,
     /// Milliseconds and further bits of the last id that was made.
@@ -208,6 +211,7 @@ impl Ops {
             allow: parts.allow,
             control: Arc::default(),
             in_flight: Arc::default(),
+            backtests: tokio::sync::Semaphore::new(limits::BACKTESTS),
             turns: (0..change::TURNS).map(|_| Arc::default()).collect(),
             last_id: Mutex::default(),
         });

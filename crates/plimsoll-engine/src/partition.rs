@@ -50,6 +50,8 @@ mod recovery;
 pub(crate) mod usage_row;
 mod waiting;
 
+pub(crate) use checkpoint::HEAD;
+pub(crate) use notice::{ORDINAL_BITS, rules_for};
 pub use usage_row::IncomingEvent;
 
 /// Counter: events that were accepted and move no meter, by reason.

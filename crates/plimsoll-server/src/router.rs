@@ -41,6 +41,7 @@ fn read() -> OpenApiRouter<App> {
         .routes(routes!(channels::get_channel))
         .routes(routes!(rules::list_rules))
         .routes(routes!(rules::get_rule))
+        .routes(routes!(rules::backtest_rule))
         .routes(routes!(notifications::list_notifications))
         .routes(routes!(notifications::get_notification))
         .routes(routes!(api_keys::list_api_keys))

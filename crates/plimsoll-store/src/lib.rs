@@ -25,6 +25,7 @@ pub mod postgres;
 pub mod resource;
 pub mod sqlite;
 pub mod subject;
+pub mod whole;
 
 mod migrate;
 mod multirow;

@@ -205,6 +205,15 @@ pub(crate) async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, St
     Ok(store)
 }
 
+/// Opens the store that the settings name, which must be there already.
+pub(crate) async fn open_existing_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    if settings.database_url.is_none() && !settings.data_dir.is_dir() {
+        let problem = io::Error::from(io::ErrorKind::NotFound);
+        return Err(StartError::DataDir { path: settings.data_dir.clone(), problem });
+    }
+    open_store(settings).await
+}
+
 /// Writes a backup of the store that the settings name, which a server may have open.
 pub(crate) async fn back_up(settings: &Settings, to: &Path) -> Result<(), BackupError> {
     match &settings.database_url {

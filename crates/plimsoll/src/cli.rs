@@ -22,7 +22,9 @@ mod demo;
 mod environment;
 mod openapi;
 mod restore;
+mod rules;
 mod serve;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,11 @@ enum Command {
     Backup(backup::Backup),
     /// Fill a new store from such a file
     Restore(restore::Restore),
+    /// Replay the log and compare everything that follows from it with the store
+    Verify(verify::Verify),
+    /// Ask a running server about rules
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Work on environments
     #[command(subcommand)]
     Environment(environment::Environment),
@@ -149,6 +156,10 @@ enum Failure {
     Backup(#[from] plimsoll_store::BackupError),
     #[error(transparent)]
     Restore(#[from] plimsoll_store::backup::RestoreError),
+    #[error("the store cannot be verified: {0}")]
+    Replay(#[from] plimsoll_engine::replay::ReplayError),
+    #[error(transparent)]
+    Ask(#[from] rules::AskError),
     #[error(transparent)]
     Operation(#[from] plimsoll_engine::ops::problem::Problem),
     #[error("the machine does not let the program run: {0}")]
@@ -172,6 +183,8 @@ impl Cli {
             Command::Serve(flags) => serve::run(flags),
             Command::Backup(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Rules(command) => command.run(),
             Command::Environment(command) => command.run(),
             Command::Demo(options) => run_demo(options),
             Command::Openapi => openapi::run(),

@@ -1,8 +1,10 @@
 //! Usage through the whole engine: what is answered, what is counted, what fires, what survives.
 
 mod answers;
+mod backtest;
 mod clock;
 mod faults;
 mod laws;
 mod lines;
+mod verify;
 mod world;

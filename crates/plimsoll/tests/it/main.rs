@@ -19,5 +19,6 @@ mod saas;
 mod settings;
 mod start;
 mod torture;
+mod verify;
 mod wait;
 mod webhooks;

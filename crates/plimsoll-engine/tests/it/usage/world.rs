@@ -203,7 +203,9 @@ impl World {
 
     /// What was crossed, in the order of the levels: `"80 crossed usage"`.
     pub(super) async fn crossings(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.notifications().await.iter().map(in_short).collect();
+        let all = self.notifications().await;
+        let crossings = all.iter().filter(|it| it["type"] != "entitlements.reset");
+        let mut all: Vec<String> = crossings.map(in_short).collect();
         all.sort();
         all
     }
