@@ -19,6 +19,7 @@ use crate::{
     ingest::{Identify, Ingest},
     ops::{Ops, OpsParts, channel::register},
     partition::{Partitions, PartitionsOptions},
+    retention,
     vault::Vault,
 };
 
@@ -38,6 +39,8 @@ pub struct Options {
     pub vault: Arc<Vault>,
     /// Destinations that webhooks may reach although they are private.
     pub allow: AllowList,
+    /// For how long the log is kept, in milliseconds; nothing keeps it for ever.
+    pub keep_log_ms: Option<i64>,
 }
 
 /// A running engine. Cheap to clone.
@@ -108,6 +111,9 @@ impl Engine {
             },
         );
         dispatcher.listen(Arc::new(ops.clone()));
+        if let Some(keep_ms) = options.keep_log_ms {
+            retention::start(&deps, keep_ms);
+        }
         let ingest = Ingest::new(&deps, catalogue, partitions.clone(), made.identify);
         Ok(Self { deps, ops, ingest, partitions })
     }

@@ -13,4 +13,5 @@ pub mod ingest;
 pub mod ops;
 pub mod partition;
 pub mod replay;
+pub mod retention;
 pub mod vault;

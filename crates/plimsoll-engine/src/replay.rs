@@ -14,9 +14,15 @@ use plimsoll_core::{
     effect::Effect,
     ids::EnvironmentId,
     state::{RowStamp, SliceOf, State, UsageEvent},
-    time::Timestamp,
 };
-use plimsoll_store::{ReadError, Store, checkpoint::CheckpointRow, log, log::LogRow, meta};
+use plimsoll_store::{
+    ReadError, Store,
+    base::{self, Base},
+    checkpoint::CheckpointRow,
+    log,
+    log::LogRow,
+    meta,
+};
 
 use crate::{
     engine::META_PARTITIONS,
@@ -57,6 +63,9 @@ pub enum ReplayError {
         /// The version that was found.
         found: u32,
     },
+    /// The rows that come next were pruned while they were about to be read.
+    #[error("the log was pruned meanwhile; try again")]
+    Pruned,
     /// The store was never used.
     #[error("the store is new: there is nothing to replay")]
     New,
@@ -82,6 +91,8 @@ pub(crate) struct Replay<A> {
 pub(crate) struct Applied {
     /// Usage events in it.
     pub(crate) events: u64,
+    /// Whose row it was; nothing for a change of the catalogue.
+    pub(crate) environment: Option<EnvironmentId>,
 }
 
 /// How many partitions the store was made with.
@@ -113,7 +124,11 @@ impl<A: Archive> Replay<A> {
 
     /// The rows that come next; none at the end of the log.
     pub(crate) async fn next_rows(&self, store: &dyn Store) -> Result<Vec<LogRow>, ReplayError> {
-        Ok(log::read(store, self.partition, self.position as i64, PAGE_BYTES).await?)
+        let rows = log::read(store, self.partition, self.position as i64, PAGE_BYTES).await?;
+        if rows.first().is_some_and(|it| it.position as u64 > self.position + 1) {
+            return Err(ReplayError::Pruned);
+        }
+        Ok(rows)
     }
 
     /// Applies the next row.
@@ -136,9 +151,10 @@ impl<A: Archive> Replay<A> {
         }
         let mut applied = Applied::default();
         match RowKind::from_code(i64::from(row.kind))? {
-            RowKind::Usage => applied.events = self.apply_usage(position, row, effects)?,
+            RowKind::Usage => applied = self.apply_usage(position, row, effects)?,
             kind @ (RowKind::Control | RowKind::Customer | RowKind::Slice | RowKind::Pulse) => {
                 let mut command = Command::decode(kind, &row.payload)?;
+                applied.environment = environment_of(&command);
                 if let Command::Control { seq, .. } = &mut command {
                     *seq += self.injected;
                     self.readings.forget();
@@ -155,11 +171,11 @@ impl<A: Archive> Replay<A> {
         position: u64,
         row: &LogRow,
         effects: &mut Vec<Effect>,
-    ) -> Result<u64, Corrupt> {
+    ) -> Result<Applied, Corrupt> {
         let usage = usage_row::decode(&row.payload)?;
         let (environment, stamped_at) = (usage.environment, usage.stamped_at);
         if self.only.is_some_and(|it| it != environment) {
-            return Ok(0);
+            return Ok(Applied { events: 0, environment: Some(environment) });
         }
         let stamp = RowStamp { position, environment, stamped_at };
         self.state.begin_usage(stamp);
@@ -171,7 +187,16 @@ impl<A: Archive> Replay<A> {
             let usage = UsageEvent { customer, time, index: index as u32, readings };
             self.state.apply_usage(stamp, usage, &mut self.archive, effects);
         }
-        Ok(usage.events.len() as u64)
+        Ok(Applied { events: usage.events.len() as u64, environment: Some(environment) })
+    }
+}
+
+fn environment_of(command: &Command) -> Option<EnvironmentId> {
+    match command {
+        Command::Control { .. } => None,
+        Command::Customer { environment, .. }
+        | Command::Slice { environment, .. }
+        | Command::Pulse { environment, .. } => Some(*environment),
     }
 }
 
@@ -211,8 +236,8 @@ fn check_version(partition: u32, found: u32) -> Result<(), ReplayError> {
 pub(crate) struct Start {
     /// The position of the base; zero if the log has its first row.
     pub(crate) position: u64,
-    /// The stamp of the base; nothing if the log has its first row.
-    pub(crate) at: Option<Timestamp>,
+    /// The base, if rows were pruned.
+    pub(crate) base: Option<Base>,
 }
 
 /// The state with which a replay of a partition begins, and where that is.
@@ -220,11 +245,27 @@ pub(crate) async fn begin(
     store: &dyn Store,
     partition: u32,
 ) -> Result<(State, Start), ReplayError> {
-    let first = log::first_position(store, partition).await?;
-    if first.is_some_and(|it| it > 1) {
-        let expected = "the first row of the log";
-        let place = "its log".to_owned();
-        return Err(ReplayError::Corrupt { partition, place, source: Corrupt { expected } });
+    begin_with(store, partition, base::newest(store, partition).await?).await
+}
+
+/// The state after the rows that a base stands in for; without a base, before the first row.
+pub(crate) async fn begin_with(
+    store: &dyn Store,
+    partition: u32,
+    base: Option<Base>,
+) -> Result<(State, Start), ReplayError> {
+    let Some(base) = base else { return Ok((State::new(), Start { position: 0, base: None })) };
+    let mut rows: Vec<CheckpointRow> = Vec::new();
+    loop {
+        let after = rows.last().map(|it| it.slice);
+        let page = base::read(store, partition, base.position, after, PAGE_BYTES).await?;
+        if page.is_empty() {
+            break;
+        }
+        rows.extend(page);
     }
-    Ok((State::new(), Start { position: 0, at: None }))
+    let (mut state, position) = restore(partition, &rows)?.ok_or(ReplayError::Pruned)?;
+    // Every slice of a base is good for the position of its head.
+    state.finish_replay();
+    Ok((state, Start { position, base: Some(base) }))
 }

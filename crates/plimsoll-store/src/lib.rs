@@ -12,6 +12,7 @@ pub mod archive;
 pub mod attempt;
 pub mod audit;
 pub mod backup;
+pub mod base;
 pub mod checkpoint;
 pub mod control;
 pub mod dedupe;

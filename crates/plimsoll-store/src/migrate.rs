@@ -35,6 +35,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "0002_archive",
         sql: include_str!("../migrations/0002_archive.sql"),
     },
+    Migration { version: 3, name: "0003_base", sql: include_str!("../migrations/0003_base.sql") },
 ];
 
 /// Makes the table that records what was applied.

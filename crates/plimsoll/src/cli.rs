@@ -101,6 +101,10 @@ pub(crate) struct SettingFlags {
     /// Partitions of a store that does not exist yet
     #[arg(long, value_name = "NUMBER")]
     partitions: Option<String>,
+    /// For how many days the log is kept, for verification and back-tests; 0 is for ever
+    /// [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    retention_log_days: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -139,6 +143,7 @@ impl SettingFlags {
             (Name::Listen, self.listen),
             (Name::AllowDestinations, self.allow_destinations),
             (Name::Partitions, self.partitions),
+            (Name::RetentionLogDays, self.retention_log_days),
             (Name::LogFormat, self.log_format),
             (Name::LogLevel, self.log_level),
         ])

@@ -280,7 +280,7 @@ impl Owner {
 
     /// What was refused before: all of it, or one request if one of them is to blame.
     fn take_again(&mut self) -> Option<Gathered> {
-        if self.again.is_empty() {
+        if self.again.is_empty() && !self.again.asks() {
             self.isolate = false;
             return None;
         }

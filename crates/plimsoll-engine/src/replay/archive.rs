@@ -23,26 +23,27 @@ const WINDOWS_BETWEEN_SWEEPS: usize = 100_000;
 #[derive(Debug, Default)]
 pub(crate) struct ReplayArchive {
     pub(super) kept: MemoryArchive,
-    /// Whose each closed window is.
-    pub(super) customers: BTreeMap<EntitlementId, CustomerId>,
     /// Of entitlements that the base had: the start of the window that was open then.
     known_from: BTreeMap<EntitlementId, Timestamp>,
     /// Cells of which only the late part is known.
     pub(super) partial: BTreeSet<CellKey>,
+    /// Whether something had closed before the replay began.
+    is_cut: bool,
     /// Only what late events need is kept.
     windows_only: bool,
     sweep_at: usize,
 }
 
 impl ReplayArchive {
-    /// Keeps everything that closes after this state, for comparison.
-    pub(crate) fn after(state: &State) -> Self {
-        Self { known_from: open_windows(state), ..Self::default() }
+    /// Keeps everything that closes after this state, for comparison. `is_cut` says whether the
+    /// state is that of a base.
+    pub(crate) fn after(state: &State, is_cut: bool) -> Self {
+        Self { known_from: open_windows(state), is_cut, ..Self::default() }
     }
 
     /// Keeps only the windows that late events may still ask for.
     pub(crate) fn for_late_events(state: &State) -> Self {
-        Self { windows_only: true, sweep_at: WINDOWS_BETWEEN_SWEEPS, ..Self::after(state) }
+        Self { windows_only: true, sweep_at: WINDOWS_BETWEEN_SWEEPS, ..Self::after(state, true) }
     }
 
     /// Drops windows that ended longer before `now` than an event may be late.
@@ -73,9 +74,7 @@ impl Archive for ReplayArchive {
     fn put_window(&mut self, customer: CustomerId, entitlement: EntitlementId, it: ClosedWindow) {
         let end = it.window().to;
         self.kept.put_window(customer, entitlement, it);
-        if !self.windows_only {
-            self.customers.insert(entitlement, customer);
-        } else if self.kept.windows.len() >= self.sweep_at {
+        if self.windows_only && self.kept.windows.len() >= self.sweep_at {
             self.sweep(end);
         }
     }
@@ -90,7 +89,7 @@ impl Archive for ReplayArchive {
         if self.windows_only {
             return;
         }
-        if !self.known_from.is_empty() && !self.kept.cells.contains_key(&key) {
+        if self.is_cut && !self.kept.cells.contains_key(&key) {
             self.partial.insert(key);
         }
         self.kept.add_to_cell(key, late);

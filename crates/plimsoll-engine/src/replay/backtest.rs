@@ -93,7 +93,7 @@ async fn replay(
 ) -> Result<(), ReplayError> {
     let last = log::last_position(store, partition).await? as u64;
     let (state, start) = begin(store, partition).await?;
-    outcome.complete_from = outcome.complete_from.max(start.at);
+    outcome.complete_from = outcome.complete_from.max(start.base.map(|it| it.at));
     let archive = ReplayArchive::for_late_events(&state);
     let mut replay = Replay::from(partition, state, start.position, archive);
     replay.only_usage_of(trial.environment());

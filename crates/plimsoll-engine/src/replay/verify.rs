@@ -128,8 +128,9 @@ impl Verification<'_> {
     async fn run(mut self) -> Result<(), ReplayError> {
         let checkpoint = self.checkpoint().await?;
         let (state, start) = begin(self.store, self.partition).await?;
-        self.verified.complete_from = self.verified.complete_from.max(start.at);
-        let archive = ReplayArchive::after(&state);
+        let complete_from = start.base.map(|it| it.at);
+        self.verified.complete_from = self.verified.complete_from.max(complete_from);
+        let archive = ReplayArchive::after(&state, start.base.is_some());
         let mut replay = Replay::from(self.partition, state, start.position, archive);
         let mut entitlements = BTreeSet::new();
         let mut notifications = Notifications::default();
@@ -140,14 +141,14 @@ impl Verification<'_> {
             first: start.position + 1,
             last: replay.position,
         };
-        let is_cut = start.at.is_some();
+        let is_cut = start.base.is_some();
         notifications.find_extra(self.store, scope, is_cut, self.tally).await?;
         self.verified.notifications += notifications.compared;
         self.compare_live(&replay.state, &checkpoint).await?;
         let mut comparison = Comparison {
             store: self.store,
             scope,
-            known_after: start.at,
+            known_after: start.base.map(|it| it.stamped_at),
             archive: &mut replay.archive,
             entitlements: &entitlements,
         };

@@ -6,5 +6,6 @@ mod clock;
 mod faults;
 mod laws;
 mod lines;
+mod retention;
 mod verify;
 mod world;

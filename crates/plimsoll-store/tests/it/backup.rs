@@ -10,6 +10,7 @@ use futures_util::future::join;
 use plimsoll_store::{
     BackupError, Statement, Store, attempt,
     backup::{self, RestoreError},
+    base::{self, Base, Mark},
     checkpoint::{self, CheckpointRow},
     control,
     dedupe::{self, DedupeRow},
@@ -33,6 +34,9 @@ async fn fill_every_table(store: &dyn Store) {
     statements.extend(log::append((1..=40).map(|it| log_row(1, it, vec![0; 50_000])).collect()));
     statements.extend(control::append(at(1), Bytes::from_static(b"\0")));
     statements.extend(checkpoint::put(vec![checkpoint_at(7)]));
+    let base = Base { position: 7, at: at(1), stamped_at: at(2) };
+    statements.extend(base::put(base, checkpoint_at(7)));
+    statements.push(base::put_mark(1, Mark { position: 7, at: at(1) }));
     statements.extend(dedupe::put(vec![DedupeRow {
         partition: 1,
         segment: -3,

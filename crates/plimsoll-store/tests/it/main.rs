@@ -14,6 +14,7 @@ mod faults;
 mod on_postgres;
 mod on_sqlite;
 mod primitive;
+mod pruning;
 mod sample;
 mod tables;
 mod world;
@@ -60,6 +61,10 @@ contract! {
     tables::subjects_belong_to_one_customer,
     tables::answers_are_kept_by_idempotency_key,
     tables::the_audit_trail_is_listed_newest_first,
+    pruning::a_base_counts_once_it_has_its_head,
+    pruning::a_mark_keeps_its_first_time,
+    pruning::everything_is_read_once_in_order,
+    pruning::notifications_are_read_without_their_bodies,
     deliveries::an_identity_is_notified_once,
     deliveries::notifications_are_listed_by_every_filter,
     deliveries::what_is_due_comes_in_order,

@@ -5,6 +5,7 @@
 
 #![expect(clippy::panic, clippy::print_stdout, reason = "tests fail by it and say what they skip")]
 
+mod backtest;
 mod backup;
 mod database;
 mod demo;

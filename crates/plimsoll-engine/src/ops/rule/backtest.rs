@@ -159,6 +159,10 @@ impl Ops {
 
 fn problem_of(error: &ReplayError) -> Problem {
     match error {
+        ReplayError::Pruned => {
+            let detail = "the log was pruned meanwhile; try again";
+            Problem::new(ProblemCode::Unavailable, detail).retry_after(1)
+        }
         ReplayError::Read(error) => {
             tracing::warn!(%error, "the log could not be read");
             unavailable()

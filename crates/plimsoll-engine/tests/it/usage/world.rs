@@ -240,6 +240,7 @@ async fn engine(store: &Arc<FaultyStore>, clock: &Arc<StandingClock>) -> Engine 
         partitions: 2,
         vault: Arc::new(Vault::new(&[7; 32], Arc::new(SystemRandom))),
         allow: "127.0.0.0/8".parse::<AllowList>().unwrap(),
+        keep_log_ms: None,
     };
     Engine::start(deps, options).await.unwrap()
 }
