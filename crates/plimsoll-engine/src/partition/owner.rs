@@ -38,7 +38,7 @@ use crate::{
 /// How long an idle partition waits before it writes a checkpoint.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
 /// The longest wait for something that is due, so that a machine's clock that was set is noticed.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// How long to wait before recovering again when the store did not answer.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(200);
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use plimsoll_core::{
     effect::{Effect, Reset},
     ids::{ChannelId, CustomerId, FeatureId, NotificationId, RuleId},
-    line::crossing::Crossing,
+    line::crossing::{Crossing, Suppression},
     rule::{self, Rule},
     state::State,
 };
@@ -222,7 +222,7 @@ fn of_crossing(crossing: &Crossing) -> Expected {
         identity: crossing.identity.digest(),
         r#type: crossing.rule.kind.notification_type(),
         edge: crossing.identity.edge.name(),
-        reason: crossing.suppression.map(|it| it.code()),
+        reason: crossing.suppression.map(Suppression::code),
         customer: crossing.customer,
         feature: crossing.feature,
         rule: Some(crossing.rule.id),
@@ -239,8 +239,7 @@ fn of_reset(reset: &Reset, rule: Option<&Rule>) -> Expected {
         identity: reset.digest(id),
         r#type: rule::RESET,
         edge: "",
-        reason: is_disabled
-            .then_some(plimsoll_core::line::crossing::Suppression::RuleDisabled.code()),
+        reason: is_disabled.then_some(Suppression::RuleDisabled.code()),
         customer: reset.customer,
         feature: reset.feature,
         rule: id,

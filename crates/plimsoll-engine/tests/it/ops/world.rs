@@ -44,7 +44,6 @@ pub(super) struct World {
 #[derive(Debug, Clone)]
 pub(super) struct User {
     pub(super) ops: Ops,
-    pub(super) clock: Arc<StandingClock>,
     pub(super) caller: Caller,
     pub(super) token: String,
 }
@@ -98,7 +97,7 @@ impl World {
         directory: TempDir,
         keys: &FirstKeys,
     ) -> Self {
-        let user = |token: &str| User::new(&opened.ops, &clock, token);
+        let user = |token: &str| User::new(&opened.ops, token);
         Self {
             live: user(&keys.live.token),
             sandbox: user(&keys.sandbox.token),
@@ -120,8 +119,8 @@ impl World {
         drop((deps, partitions));
         let opened = open(directory.path(), &clock).await;
         Self {
-            live: User::new(&opened.ops, &clock, &live.token),
-            sandbox: User::new(&opened.ops, &clock, &sandbox.token),
+            live: User::new(&opened.ops, &live.token),
+            sandbox: User::new(&opened.ops, &sandbox.token),
             ops: opened.ops,
             deps: opened.deps,
             partitions: opened.partitions,
@@ -146,9 +145,9 @@ impl World {
 }
 
 impl User {
-    pub(super) fn new(ops: &Ops, clock: &Arc<StandingClock>, token: &str) -> Self {
+    pub(super) fn new(ops: &Ops, token: &str) -> Self {
         let caller = ops.authenticate(token).unwrap();
-        Self { ops: ops.clone(), clock: Arc::clone(clock), caller, token: token.to_owned() }
+        Self { ops: ops.clone(), caller, token: token.to_owned() }
     }
 
     pub(super) fn environment(&self) -> EnvironmentId {
@@ -446,5 +445,5 @@ pub(super) async fn beside(world: &World) -> User {
         allow: "10.0.0.0/8".parse().unwrap(),
     };
     let ops = Ops::start(world.deps.clone(), parts);
-    User::new(&ops, &world.clock, &world.live.token)
+    User::new(&ops, &world.live.token)
 }

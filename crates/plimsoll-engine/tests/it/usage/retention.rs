@@ -118,7 +118,8 @@ async fn a_back_test_says_from_when_on_it_knows() {
         let told = world.engine.ops.backtest_rule(&world.context(), trial).await.unwrap();
         assert_eq!(told.complete, complete, "{from}");
         assert_eq!(told.complete_from, Some("2026-03-10T12:00:00Z".parse().unwrap()));
-        let june = told.items.iter().filter(|it| it.at.to_string() > "2026-04".to_owned());
+        let april: Timestamp = "2026-04-01T00:00:00Z".parse().unwrap();
+        let june = told.items.iter().filter(|it| it.at > april);
         let june: Vec<_> = june.map(|it| it.value.usage.to_string()).collect();
         assert_eq!(june, ["45"]);
     }
