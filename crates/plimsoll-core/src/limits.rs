@@ -43,6 +43,14 @@ pub const PARTITION_QUEUE: usize = 4_096;
 pub const SLICE: usize = 1_000;
 /// Events after the last checkpoint at which a new one is forced.
 pub const TAIL_EVENTS: u64 = 10_000_000;
+/// Time that a request which moves a clock waits for everything that becomes due on the way.
+pub const CLOCK_SETTLE_TIMEOUT_MS: u64 = 60_000;
+/// Notifications that a back-test lists; it counts all.
+pub const BACKTEST_ITEMS: usize = 1_000;
+/// Back-tests that run at a time.
+pub const BACKTESTS: usize = 1;
+/// Differences that a verification prints; it counts all.
+pub const VERIFY_DIFFERENCES: usize = 100;
 /// Customers in one slice of a checkpoint.
 pub const CHECKPOINT_SLICE: usize = 4_096;
 

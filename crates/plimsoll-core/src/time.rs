@@ -4,6 +4,8 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::{ToSpan, tz::TimeZone};
+
 /// Milliseconds of one day.
 pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -44,6 +46,15 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self::from_ms(self.0.saturating_add(ms))
+    }
+
+    /// This time some calendar months later, in UTC; the day is clamped to the end of a shorter
+    /// month, the result to the supported range.
+    #[must_use]
+    pub fn plus_months(self, months: u32) -> Self {
+        let zoned = self.to_jiff().to_zoned(TimeZone::UTC);
+        let later = zoned.checked_add(i64::from(months).months());
+        later.map_or(Self::MAX, |it| Self::from_jiff(it.timestamp()))
     }
 
     /// Milliseconds from `earlier` to this time; negative if `earlier` is later.
@@ -214,6 +225,21 @@ mod tests {
         ) {
             let time = Timestamp(ms);
             prop_assert_eq!(plain_utc(time.to_string().as_bytes()), Some(time));
+        }
+    }
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        let cases = [
+            ("2026-01-31T09:30:00Z", 1, "2026-02-28T09:30:00Z"),
+            ("2026-01-31T09:30:00Z", 13, "2027-02-28T09:30:00Z"),
+            ("2026-12-01T00:00:00Z", 1, "2027-01-01T00:00:00Z"),
+            ("2026-12-01T00:00:00Z", 0, "2026-12-01T00:00:00Z"),
+            ("2026-12-01T00:00:00Z", u32::MAX, "9999-12-30T21:59:59.999Z"),
+        ];
+        for (from, months, expected) in cases {
+            let from: Timestamp = from.parse().unwrap();
+            assert_eq!(from.plus_months(months).to_string(), expected, "{from} + {months}");
         }
     }
 

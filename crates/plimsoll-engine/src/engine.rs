@@ -20,6 +20,7 @@ use crate::{
     ops::{Ops, OpsParts, channel::register},
     partition::{Partitions, PartitionsOptions},
     reads::{EventReader, usage::UsageReader},
+    retention,
     vault::Vault,
 };
 
@@ -27,7 +28,7 @@ use crate::{
 const MOST_PARTITIONS: u32 = 1_024;
 
 const META_STORE_ID: &str = "store_id";
-const META_PARTITIONS: &str = "partitions";
+pub(crate) const META_PARTITIONS: &str = "partitions";
 const META_DEDUPE_KEY: &str = "dedupe_key";
 
 /// What the engine is told at its start.
@@ -39,6 +40,8 @@ pub struct Options {
     pub vault: Arc<Vault>,
     /// Destinations that webhooks may reach although they are private.
     pub allow: AllowList,
+    /// For how long the log is kept, in milliseconds; nothing keeps it for ever.
+    pub keep_log_ms: Option<i64>,
 }
 
 /// A running engine. Cheap to clone.
@@ -120,6 +123,9 @@ impl Engine {
             },
         );
         dispatcher.listen(Arc::new(ops.clone()));
+        if let Some(keep_ms) = options.keep_log_ms {
+            retention::start(&deps, keep_ms);
+        }
         let ingest = Ingest::new(&deps, catalogue, partitions.clone(), made.identify);
         Ok(Self { deps, ops, ingest, partitions })
     }

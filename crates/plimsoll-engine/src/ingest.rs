@@ -241,7 +241,7 @@ impl Ingest {
             environment,
             unknown_subjects: view.environment.document.unknown_subjects,
             body: body.as_str(),
-            now: self.deps.clock.now(),
+            now: view.environment.document.now(self.deps.clock.now()),
             count: 0,
             events: EventReader::default(),
             subjects: self.catalogue.subjects().keys(environment),
@@ -426,7 +426,7 @@ impl<'a> Reading<'a> {
             }
             _ => {
                 let random = &self.ingest.deps.random;
-                let ms = self.now.as_ms().max(0) as u64;
+                let ms = self.ingest.deps.clock.now().as_ms().max(0) as u64;
                 let new = || CustomerId::from_parts(ms, random.bits());
                 subjects.resolve_or_reserve(self.environment, subject, new)
             }

@@ -13,4 +13,6 @@ pub mod ingest;
 pub mod ops;
 pub mod partition;
 pub mod reads;
+pub mod replay;
+pub mod retention;
 pub mod vault;

@@ -14,10 +14,11 @@
 //! |---|---|
 //! | who asks | `authenticate(token: &str) -> Caller` (sync), `Caller::require(Scope)`, `async begin(&Caller, route, target, key, body: &[u8]) -> Begun::{Fresh(IdempotencyToken), Replay{status, body: Bytes}}` |
 //! | environment | `async bootstrap(Option<&str>) -> Option<FirstKeys>`, `async create_environment(name, EnvironmentKind) -> NewEnvironment`, `environment(context) -> Environment` (sync), `async update_environment(context, UpdateEnvironment) -> Environment` |
+//! | clock | `clock(context) -> Clock` (sync), `async set_clock(context, SetClock) -> Clock`, `async advance_clock(context, AdvanceClock) -> Clock` |
 //! | meter | `async create_meter(context, CreateMeter) -> Meter`, `get_meter(context, name)`, `list_meters(context, &ListRequest)` (sync), `async update_meter(context, name, UpdateMeter)`, `async delete_meter(context, name) -> ()` |
 //! | feature | `create_feature`, `get_feature`, `list_features`, `update_feature`, `delete_feature`: the same with `CreateFeature`, `UpdateFeature`, `Feature` |
 //! | channel | `create_channel -> CreatedChannel`, `get_channel`, `list_channels`, `update_channel`, `delete_channel`, `async rotate_channel_secret(context, name, RotateSecret) -> CreatedChannel` |
-//! | rule | `create_rule`, `get_rule`, `list_rules`, `update_rule`, `delete_rule` with `CreateRule`, `UpdateRule`, `Rule` |
+//! | rule | `create_rule`, `get_rule`, `list_rules`, `update_rule`, `delete_rule`, `async backtest_rule(context, BacktestRule) -> Backtest` with `CreateRule`, `UpdateRule`, `Rule` |
 //! | customer | `create_customer`, `async get_customer`, `async list_customers`, `update_customer`, `delete_customer` with `CreateCustomer`, `UpdateCustomer`, `Customer` |
 //! | entitlement | `create_entitlement(context, customer, CreateEntitlement)`, `get_entitlement(context, customer, name)`, `list_entitlements(context, customer, &ListRequest)`, `update_entitlement(context, customer, name, UpdateEntitlement)`, `delete_entitlement(context, customer, name)`, `entitlement_value(context, customer, name) -> EntitlementValue`, `reset_entitlement(context, customer, name, ResetEntitlement)`, `entitlement_history(context, customer, name, &HistoryRequest) -> History`, `customer_access(context, customer, &ListRequest) -> Page<FeatureAccess>`; all async; `name` is the feature's key or id, or the entitlement's id |
 //! | grant | `create_grant(context, customer, name, CreateGrant) -> Grant`, `get_grant(context, customer, name, grant) -> GrantStanding`, `list_grants(context, customer, name, &ListRequest)`, `void_grant(context, customer, name, grant, VoidGrant) -> ()`; all async; `name` as for entitlements |
@@ -40,6 +41,7 @@ use std::{
 
 use plimsoll_core::{
     ids::{ApiKeyId, EnvironmentId},
+    limits,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,7 @@ use crate::{
 pub mod api_key;
 pub mod audit;
 pub mod channel;
+pub mod clock;
 pub mod customer;
 pub mod document;
 pub mod entitlement;
@@ -133,6 +136,8 @@ pub(crate) struct Inner {
     /// behind the store, which it is after a commit of unknown outcome.
     control: Arc<tokio::sync::Mutex<control::Turn>>,
     in_flight: Arc<InFlight>,
+    /// A back-test reads the whole log: so many may run at a time.
+    pub(crate) backtests: tokio::sync::Semaphore,
     /// Who may change a customer; each is shared by many customers.
     turns: Box<[Arc<tokio::sync::Mutex<()>>]>,
     /// Milliseconds and further bits of the last id that was made.
@@ -146,7 +151,7 @@ pub struct Context {
     pub caller: Caller,
     /// Set if the request is to be done once, however often it is sent.
     pub idempotency: Option<IdempotencyToken>,
-    /// The machine's time.
+    /// The time of the caller's environment: the machine's, unless the environment's clock was set.
     pub now: Timestamp,
 }
 
@@ -221,6 +226,7 @@ impl Ops {
             allow: parts.allow,
             control: Arc::default(),
             in_flight: Arc::default(),
+            backtests: tokio::sync::Semaphore::new(limits::BACKTESTS),
             turns: (0..change::TURNS).map(|_| Arc::default()).collect(),
             last_id: Mutex::default(),
         });
@@ -238,6 +244,20 @@ impl Ops {
         self.inner.catalogue.environment(context.environment()).ok_or_else(|| {
             Problem::new(ProblemCode::Unauthenticated, "the API key's environment is gone")
         })
+    }
+
+    /// The context of a request of this caller, now.
+    pub fn context(&self, caller: Caller, idempotency: Option<IdempotencyToken>) -> Context {
+        let machine = self.machine_now();
+        let view = self.inner.catalogue.environment(caller.environment);
+        let now = view.map_or(machine, |it| it.environment.document.now(machine));
+        Context { caller, idempotency, now }
+    }
+
+    /// The machine's time: for secrets, keys, deliveries, idempotency and the audit trail, which do
+    /// not follow the clock of an environment.
+    pub(crate) fn machine_now(&self) -> Timestamp {
+        self.inner.deps.clock.now()
     }
 
     /// A new id, greater than every one before: what is made later is listed later, also within

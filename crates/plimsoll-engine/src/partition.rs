@@ -51,7 +51,10 @@ mod recovery;
 mod standing;
 pub(crate) mod uncounted_row;
 pub mod usage_row;
+mod waiting;
 
+pub(crate) use checkpoint::HEAD;
+pub(crate) use notice::{ORDINAL_BITS, rules_for};
 pub use usage_row::IncomingEvent;
 
 /// Counter: events that were accepted and move no meter, by reason.
@@ -122,6 +125,7 @@ enum Request {
     Usage(UsageRequest, oneshot::Sender<Result<UsageOutcome, UsageError>>),
     Change(CustomerChange, oneshot::Sender<Result<(), ChangeError>>),
     Read(Read),
+    Settle(EnvironmentId, oneshot::Sender<Result<(), ValueError>>),
     Pause(Pause),
 }
 
@@ -132,9 +136,10 @@ enum Read {
         entitlements: Vec<EntitlementId>,
         reply: oneshot::Sender<Result<Standings, ValueError>>,
     },
-    LastUsage {
+    HasUsage {
+        environment: EnvironmentId,
         customer: CustomerId,
-        reply: oneshot::Sender<Result<Option<Timestamp>, ValueError>>,
+        reply: oneshot::Sender<Result<bool, ValueError>>,
     },
     Clock {
         environment: EnvironmentId,
@@ -148,8 +153,24 @@ enum Read {
 
 /// Holds a partition between two commits while the catalogue changes.
 struct Pause {
-    paused: oneshot::Sender<()>,
+    /// Whose clock is going to be set, if one is.
+    clock: Option<EnvironmentId>,
+    paused: oneshot::Sender<Option<Shown>>,
     resume: oneshot::Receiver<Resume>,
+}
+
+/// What a partition knows of an environment's clock.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    has_events: bool,
+    now: Timestamp,
+}
+
+/// Partitions that are held between two commits.
+struct Paused {
+    releases: Vec<oneshot::Sender<Resume>>,
+    /// What those that are held know of the clock that was asked for.
+    shown: Vec<Shown>,
 }
 
 /// How a paused partition goes on.
@@ -244,23 +265,39 @@ impl Partitions {
     }
 
     /// Holds every partition between two commits. Those that are broken are left out.
-    async fn pause(&self) -> Vec<oneshot::Sender<Resume>> {
+    async fn pause(&self, clock: Option<EnvironmentId>) -> Paused {
         let mut waiting = Vec::with_capacity(self.count());
         for owner in &self.shared.owners {
             let (paused, ack) = oneshot::channel();
             let (release, resume) = oneshot::channel();
-            if owner.send(Request::Pause(Pause { paused, resume })).await.is_ok() {
+            if owner.send(Request::Pause(Pause { clock, paused, resume })).await.is_ok() {
                 waiting.push((ack, release));
             }
         }
-        let mut releases = Vec::with_capacity(waiting.len());
+        let mut held = Paused { releases: Vec::with_capacity(waiting.len()), shown: Vec::new() };
         for (ack, release) in waiting {
             // An owner that loses its memory drops the request: it looks at the catalogue anyway.
-            if ack.await.is_ok() {
-                releases.push(release);
+            if let Ok(shown) = ack.await {
+                held.releases.push(release);
+                held.shown.extend(shown);
             }
         }
-        releases
+        held
+    }
+
+    /// Whether the clocks of all partitions may be set like this. A clock goes back only in an
+    /// environment without events, and only if every partition says that it has none.
+    fn check_clock(&self, command: &ControlCommand, held: &Paused) -> Result<(), ChangeError> {
+        let ControlCommand::SetClock { now, .. } = command else { return Ok(()) };
+        if held.shown.len() < self.count() {
+            let detail = "a partition does not answer".to_owned();
+            return Err(ChangeError::Unavailable { detail });
+        }
+        let goes_back = held.shown.iter().any(|it| *now < it.now);
+        if goes_back && held.shown.iter().any(|it| it.has_events) {
+            return Err(ChangeError::ClockBackwards);
+        }
+        Ok(())
     }
 }
 
@@ -292,12 +329,22 @@ impl PartitionPort for Partitions {
             return Ok(());
         };
         let now = self.shared.deps.clock.now();
-        let releases = self.pause().await;
+        let clock = match &command {
+            ControlCommand::SetClock { environment, .. } => Some(*environment),
+            _ => None,
+        };
+        let held = self.pause(clock).await;
+        if let Err(refused) = self.check_clock(&command, &held) {
+            for release in held.releases {
+                drop(release.send(Resume::Unchanged));
+            }
+            return Err(refused);
+        }
         statements.extend(control::append(now, command.encode().into()));
         let bump = statements.len() - 2;
         let outcome = store.commit(Batch::new(Lane::Control, statements)).await;
         let seq = outcome.as_ref().ok().and_then(|rows| rows.get(bump)?.first()?.get_int(0).ok());
-        for release in releases {
+        for release in held.releases {
             let resume = match (&outcome, seq) {
                 (Ok(_), Some(seq)) => Resume::Moved { seq: seq as u64, command: command.clone() },
                 (Err(CommitError::Refused { .. } | CommitError::Unavailable { .. }), _) => {
@@ -323,17 +370,30 @@ impl PartitionPort for Partitions {
 
     async fn has_usage(
         &self,
-        _environment: EnvironmentId,
+        environment: EnvironmentId,
         customer: CustomerId,
     ) -> Result<bool, ValueError> {
-        let read = |reply| Read::LastUsage { customer, reply };
-        let last = self.read(self.of(customer), read).await?;
-        let now = self.shared.deps.clock.now();
-        Ok(last.is_some_and(|it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS))
+        let read = |reply| Read::HasUsage { environment, customer, reply };
+        self.read(self.of(customer), read).await
+    }
+
+    async fn settle(&self, environment: EnvironmentId) -> Result<(), ValueError> {
+        let mut answers = Vec::with_capacity(self.count());
+        for owner in &self.shared.owners {
+            let (reply, answer) = oneshot::channel();
+            // An owner that has stopped drops the request, and with it the reply.
+            drop(owner.send(Request::Settle(environment, reply)).await);
+            answers.push(answer);
+        }
+        let stopped = || ValueError::Unavailable { detail: "a partition has stopped".to_owned() };
+        for answer in answers {
+            answer.await.unwrap_or_else(|_| Err(stopped()))?;
+        }
+        Ok(())
     }
 }
 
-/// Which of `count` partitions owns a customer. Stored: a store's customers never move.
+/// Which of so many partitions owns a customer. It never changes: the log depends on it.
 pub(crate) fn partition_of(customer: CustomerId, count: usize) -> usize {
     let bits = customer.bits();
     let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -14,6 +14,7 @@ use crate::json::Json;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod channels;
+pub(crate) mod clock;
 pub(crate) mod customers;
 pub(crate) mod entitlements;
 pub(crate) mod environments;

@@ -100,6 +100,6 @@ impl FromRequestParts<App> for Reading {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
         let Caller(caller) = Caller::from_request_parts(parts, app).await?;
-        Ok(Self(Context { caller, idempotency: None, now: app.deps.clock.now() }))
+        Ok(Self(app.ops.context(caller, None)))
     }
 }

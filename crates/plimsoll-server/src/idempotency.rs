@@ -63,7 +63,7 @@ impl Change {
                 Begun::Replay { status, body } => return Err(replay(status, body)),
             },
         };
-        Ok(Context { caller, idempotency, now: app.deps.clock.now() })
+        Ok(app.ops.context(caller, idempotency))
     }
 }
 

@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{
-        api_keys, audit, channels, customers, entitlements, environments, events, features, grants,
-        health, meters, notifications, rules, usage,
+        api_keys, audit, channels, clock, customers, entitlements, environments, events, features,
+        grants, health, meters, notifications, rules, usage,
     },
     auth,
     observe::{self, Observer},
@@ -44,12 +44,14 @@ fn read() -> OpenApiRouter<App> {
         .routes(routes!(channels::get_channel))
         .routes(routes!(rules::list_rules))
         .routes(routes!(rules::get_rule))
+        .routes(routes!(rules::backtest_rule))
         .routes(routes!(notifications::list_notifications))
         .routes(routes!(notifications::get_notification))
         .routes(routes!(events::list_events))
         .routes(routes!(api_keys::list_api_keys))
         .routes(routes!(api_keys::get_api_key))
         .routes(routes!(environments::get_environment))
+        .routes(routes!(clock::get_clock))
         .routes(routes!(audit::list_audit))
         .routes(routes!(usage::get_usage))
 }
@@ -84,6 +86,8 @@ fn admin() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::create_api_key))
         .routes(routes!(api_keys::revoke_api_key))
         .routes(routes!(environments::update_environment))
+        .routes(routes!(clock::set_clock))
+        .routes(routes!(clock::advance_clock))
 }
 
 /// Routes for the people who run the server.

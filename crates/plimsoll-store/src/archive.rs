@@ -142,6 +142,16 @@ pub fn put_segments(rows: Vec<SegmentRow>) -> Vec<Statement> {
     multirow::insert("archive.put_segments", head, ON_SEGMENT, rows)
 }
 
+/// Deletes windows.
+pub fn delete_windows(windows: &[(EntitlementId, Timestamp)]) -> Vec<Statement> {
+    let delete = |(entitlement, from): &(EntitlementId, Timestamp)| {
+        let sql = "DELETE FROM closed_window WHERE entitlement = $1 AND window_from = $2";
+        let params = vec![Value::text_of(entitlement), (*from).into()];
+        Statement::new("archive.delete_window", sql, params)
+    };
+    windows.iter().map(delete).collect()
+}
+
 /// The windows that hold these moments, as far as there are any, each once.
 pub async fn windows_at(
     store: &dyn Store,

@@ -102,6 +102,13 @@ pub async fn read(
     Ok(rows.iter().map(from_row).collect::<Result<_, _>>()?)
 }
 
+/// The position of the head of a partition's checkpoint; nothing if there is none.
+pub async fn head_position(store: &dyn Store, partition: u32) -> Result<Option<i64>, ReadError> {
+    let sql = "SELECT position FROM checkpoint WHERE partition = $1 AND slice = 0";
+    let rows = store.query(Statement::new("checkpoint.head_position", sql, vec![partition.into()]));
+    Ok(rows.await?.first().map(|it| it.get_int(0)).transpose()?)
+}
+
 fn from_row(row: &Row) -> Result<CheckpointRow, MalformedRow> {
     Ok(CheckpointRow {
         partition: row.get_u32(0)?,

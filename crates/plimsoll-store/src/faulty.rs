@@ -25,6 +25,8 @@ use crate::{
 /// What happens to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// Nothing: it is committed. Puts off the faults planned after it.
+    Pass,
     /// It is not committed: `Unavailable`.
     FailBefore,
     /// It is committed: `Unknown`.
@@ -129,7 +131,7 @@ impl Store for FaultyStore {
             return Err(CommitError::Unavailable { detail });
         }
         match self.next_fault(batch.lane) {
-            None => self.inner.commit(batch).await,
+            None | Some(Fault::Pass) => self.inner.commit(batch).await,
             Some(Fault::FailBefore) => Err(CommitError::Unavailable { detail }),
             Some(Fault::LoseThenUnknown) => Err(CommitError::Unknown { detail }),
             Some(Fault::CommitThenUnknown) => {

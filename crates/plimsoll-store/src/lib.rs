@@ -12,6 +12,7 @@ pub mod archive;
 pub mod attempt;
 pub mod audit;
 pub mod backup;
+pub mod base;
 pub mod checkpoint;
 pub mod control;
 pub mod dedupe;
@@ -26,6 +27,7 @@ pub mod resource;
 pub mod sqlite;
 pub mod subject;
 pub mod uncounted;
+pub mod whole;
 
 mod migrate;
 mod multirow;

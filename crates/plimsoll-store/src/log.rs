@@ -120,6 +120,18 @@ pub async fn last_position(store: &dyn Store, partition: u32) -> Result<i64, Rea
     Ok(rows.first().map_or(Ok(0), |it| it.get_int(0))?)
 }
 
+/// The position of the first row of a partition; nothing if there is none.
+pub async fn first_position(store: &dyn Store, partition: u32) -> Result<Option<i64>, ReadError> {
+    let rows = store
+        .query(Statement::new(
+            "log.first_position",
+            "SELECT min(position) FROM log WHERE partition = $1",
+            vec![partition.into()],
+        ))
+        .await?;
+    Ok(rows.first().map_or(Ok(None), |it| it.opt_int(0))?)
+}
+
 /// Of rows `(key, length)`, the key of the last one with which the sum of lengths stays within
 /// `page_bytes`, or of the first one if even that does not fit.
 pub(crate) fn last_that_fits(

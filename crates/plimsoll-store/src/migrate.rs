@@ -34,6 +34,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration(2, "0002_archive", include_str!("../migrations/0002_archive.sql")),
     migration(3, "0003_uncounted", include_str!("../migrations/0003_uncounted.sql")),
     migration(4, "0004_dedupe", include_str!("../migrations/0004_dedupe.sql")),
+    migration(5, "0005_base", include_str!("../migrations/0005_base.sql")),
 ];
 
 const fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {

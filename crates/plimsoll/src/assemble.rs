@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use plimsoll_core::time::DAY_MS;
 use plimsoll_engine::{
     deps::{Deps, SystemClock, SystemRandom, TaskGroup},
     engine::{self, Engine, Options},
@@ -178,11 +179,18 @@ async fn start_over(
         partitions: settings.partitions.map_or(usual, u32::from),
         vault,
         allow: settings.allow_destinations.clone(),
+        keep_log_ms: keep_log_ms(settings),
     };
     let engine = Engine::start(deps.clone(), options).await?;
     let given = settings.bootstrap_key.as_ref().map(|it| it.expose().as_str());
     let made = engine.ops.bootstrap(given).await?;
     Ok((engine, made.map(|it| first_keys(it, given)).unwrap_or_default()))
+}
+
+/// For how long the log is kept; nothing keeps it for ever.
+fn keep_log_ms(settings: &Settings) -> Option<i64> {
+    let days = i64::from(settings.retention_log_days);
+    (days > 0).then_some(days * DAY_MS)
 }
 
 /// The keys that were made, without the one that was given: who gave it knows it.
@@ -203,6 +211,15 @@ pub(crate) async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, St
         None => SqliteStore::open(&settings.data_dir).await?,
     };
     Ok(store)
+}
+
+/// Opens the store that the settings name, which must be there already.
+pub(crate) async fn open_existing_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    if settings.database_url.is_none() && !settings.data_dir.is_dir() {
+        let problem = io::Error::from(io::ErrorKind::NotFound);
+        return Err(StartError::DataDir { path: settings.data_dir.clone(), problem });
+    }
+    open_store(settings).await
 }
 
 /// Writes a backup of the store that the settings name, which a server may have open.

@@ -22,7 +22,9 @@ mod demo;
 mod environment;
 mod openapi;
 mod restore;
+mod rules;
 mod serve;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,11 @@ enum Command {
     Backup(backup::Backup),
     /// Fill a new store from such a file
     Restore(restore::Restore),
+    /// Replay the log and compare everything that follows from it with the store
+    Verify(verify::Verify),
+    /// Ask a running server about rules
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Work on environments
     #[command(subcommand)]
     Environment(environment::Environment),
@@ -94,6 +101,10 @@ pub(crate) struct SettingFlags {
     /// Partitions of a store that does not exist yet
     #[arg(long, value_name = "NUMBER")]
     partitions: Option<String>,
+    /// For how many days the log is kept, for verification and back-tests; 0 is for ever
+    /// [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    retention_log_days: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -132,6 +143,7 @@ impl SettingFlags {
             (Name::Listen, self.listen),
             (Name::AllowDestinations, self.allow_destinations),
             (Name::Partitions, self.partitions),
+            (Name::RetentionLogDays, self.retention_log_days),
             (Name::LogFormat, self.log_format),
             (Name::LogLevel, self.log_level),
         ])
@@ -149,6 +161,10 @@ enum Failure {
     Backup(#[from] plimsoll_store::BackupError),
     #[error(transparent)]
     Restore(#[from] plimsoll_store::backup::RestoreError),
+    #[error("the store cannot be verified: {0}")]
+    Replay(#[from] plimsoll_engine::replay::ReplayError),
+    #[error(transparent)]
+    Ask(#[from] rules::AskError),
     #[error(transparent)]
     Operation(#[from] plimsoll_engine::ops::problem::Problem),
     #[error("the machine does not let the program run: {0}")]
@@ -172,6 +188,8 @@ impl Cli {
             Command::Serve(flags) => serve::run(flags),
             Command::Backup(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Rules(command) => command.run(),
             Command::Environment(command) => command.run(),
             Command::Demo(options) => run_demo(options),
             Command::Openapi => openapi::run(),

@@ -19,6 +19,9 @@ pub(crate) use secret::Secret;
 #[cfg(test)]
 mod tests;
 
+/// For how many days the log is kept if nobody says otherwise.
+const RETENTION_LOG_DAYS: u32 = 90;
+
 /// Everything that a process can be told, parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -34,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) allow_destinations: AllowList,
     /// Partitions of a store that does not exist yet; `None` takes the default of the backend.
     pub(crate) partitions: Option<u16>,
+    /// For how many days the log is kept; 0 keeps it for ever.
+    pub(crate) retention_log_days: u32,
     /// How log lines look.
     pub(crate) log_format: LogFormat,
     /// What is logged: a level, or directives such as `info,plimsoll_engine=debug`.
@@ -52,6 +57,7 @@ impl Settings {
             bootstrap_key: None,
             allow_destinations: AllowList::default(),
             partitions: None,
+            retention_log_days: RETENTION_LOG_DAYS,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             master_key: None,
@@ -68,19 +74,21 @@ pub(crate) enum Name {
     BootstrapKey,
     AllowDestinations,
     Partitions,
+    RetentionLogDays,
     LogFormat,
     LogLevel,
     MasterKey,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::DataDir,
         Self::Listen,
         Self::DatabaseUrl,
         Self::BootstrapKey,
         Self::AllowDestinations,
         Self::Partitions,
+        Self::RetentionLogDays,
         Self::LogFormat,
         Self::LogLevel,
         Self::MasterKey,
@@ -95,6 +103,7 @@ impl Name {
             Self::BootstrapKey => "bootstrap_key",
             Self::AllowDestinations => "allow_destinations",
             Self::Partitions => "partitions",
+            Self::RetentionLogDays => "retention_log_days",
             Self::LogFormat => "log_format",
             Self::LogLevel => "log_level",
             Self::MasterKey => "master_key",
@@ -192,6 +201,9 @@ pub(crate) fn settle(layers: &[Layer]) -> Result<Settings, WrongSettings> {
         settings.allow_destinations = networks;
     }
     settings.partitions = chosen.parse(Name::Partitions, parse::partitions)?;
+    if let Some(days) = chosen.parse(Name::RetentionLogDays, parse::retention_log_days)? {
+        settings.retention_log_days = days;
+    }
     if let Some(format) = chosen.parse(Name::LogFormat, parse::log_format)? {
         settings.log_format = format;
     }

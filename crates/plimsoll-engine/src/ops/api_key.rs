@@ -149,7 +149,7 @@ impl Ops {
             fields::name("name", &request.name)?;
             let scopes = distinct_scopes(&request.scopes)?;
             let expires_at = request.expires_at.map(|it| it.0);
-            if !works(expires_at, context.now) {
+            if !works(expires_at, self.machine_now()) {
                 return Err(Problem::invalid("expires_at", "expires_at is in the past"));
             }
             let kind = self.view(context)?.environment.document.kind;
@@ -160,7 +160,7 @@ impl Ops {
                 scopes,
                 hint: hint(&token),
                 expires_at,
-                created_at: context.now,
+                created_at: self.machine_now(),
             };
             let hash = fingerprint(token.as_bytes());
             self.control(context, |view, draft| {
@@ -202,7 +202,7 @@ impl Ops {
         self.once(context, async {
             self.control(context, |view, draft| {
                 let key = find_key(view, name)?;
-                check_not_last_admin(view, key, context.now)?;
+                check_not_last_admin(view, key, self.machine_now())?;
                 draft.delete(key);
                 draft.audit("api_key.revoke", Some(&key.document), None);
                 let id = key.document.id;

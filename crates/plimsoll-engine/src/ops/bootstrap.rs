@@ -162,6 +162,7 @@ impl Ops {
                 name: name.to_owned(),
                 kind,
                 unknown_subjects: UnknownSubjects::Create,
+                clock: None,
                 created_at: now,
                 updated_at: now,
             },

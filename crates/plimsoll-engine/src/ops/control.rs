@@ -80,7 +80,7 @@ impl Ops {
     pub(super) fn draft(&self, context: &Context) -> Draft {
         Draft {
             environment: context.environment(),
-            now: context.now,
+            now: self.machine_now(),
             actor: context.caller.key.to_string(),
             audit_id: self.mint(plimsoll_core::ids::AuditId::from_parts),
             statements: Vec::new(),
@@ -155,6 +155,10 @@ pub(crate) fn problem_of(error: &ChangeError) -> Problem {
         ChangeError::NotMeasurable { .. } => {
             let detail = error.to_string();
             Problem::at(ProblemCode::UsageNotMeasurable, "measure_usage_from", detail)
+        }
+        ChangeError::ClockBackwards => {
+            let detail = "the environment has events, so its clock only goes forward";
+            Problem::at(ProblemCode::ClockBackwards, "now", detail)
         }
         ChangeError::Busy => {
             let detail = "too many changes are waiting";

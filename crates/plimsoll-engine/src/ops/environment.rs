@@ -16,7 +16,7 @@ use crate::{
         plan::{Answer, ControlPlan},
         problem::Problem,
         request::{Immutable, Patch},
-        scalar::as_text,
+        scalar::{as_text, as_text_or_null},
     },
 };
 
@@ -34,6 +34,10 @@ pub struct Environment {
     pub kind: EnvironmentKind,
     /// What happens to usage of a subject that nobody has.
     pub unknown_subjects: UnknownSubjects,
+    /// Where its clock stands, if it was set; else it follows the machine's.
+    #[serde(default, with = "as_text_or_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub clock: Option<Timestamp>,
     /// When it was made.
     #[serde(with = "as_text")]
     #[schema(value_type = String, format = DateTime)]
@@ -115,6 +119,13 @@ impl Document for Environment {
     }
 }
 
+impl Environment {
+    /// The environment's time, where the machine's clock shows `machine`.
+    pub fn now(&self, machine: Timestamp) -> Timestamp {
+        self.clock.unwrap_or(machine)
+    }
+}
+
 impl Ops {
     /// The caller's environment.
     pub fn environment(&self, context: &Context) -> Result<Environment, Problem> {
@@ -137,8 +148,11 @@ impl Ops {
                     request.unknown_subjects.clone(),
                     before.unknown_subjects,
                 )?;
-                let after =
-                    Environment { unknown_subjects, updated_at: context.now, ..before.clone() };
+                let after = Environment {
+                    unknown_subjects,
+                    updated_at: self.machine_now(),
+                    ..before.clone()
+                };
                 // An environment has no key: its name is unique among all, which a key is not.
                 draft.update(*version, &after, None);
                 draft.audit("environment.update", Some(before), Some(&after));

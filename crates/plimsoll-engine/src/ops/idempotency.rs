@@ -147,7 +147,7 @@ impl Ops {
         if let (Err(problem), Some(token)) = (&result, &context.idempotency)
             && is_lasting(problem)
         {
-            self.inner.record_refusal(token, problem, context.now).await;
+            self.inner.record_refusal(token, problem, self.machine_now()).await;
         }
         result
     }
@@ -159,7 +159,7 @@ impl Ops {
         answer: &Answer<T>,
     ) -> Option<Statement> {
         let token = context.idempotency.as_ref()?;
-        Some(self.inner.record(token, answer.status, &answer.kept, context.now))
+        Some(self.inner.record(token, answer.status, &answer.kept, self.machine_now()))
     }
 }
 

@@ -53,6 +53,9 @@ pub trait PartitionPort: Send + Sync + Debug {
         environment: EnvironmentId,
         customer: CustomerId,
     ) -> Result<bool, ValueError>;
+
+    /// Waits until everything that is due in an environment whose clock was set has happened.
+    async fn settle(&self, environment: EnvironmentId) -> Result<(), ValueError>;
 }
 
 /// Where entitlements of one customer stand at one moment.
@@ -110,6 +113,9 @@ pub enum ChangeError {
         /// The reason, as of an event that cannot be counted.
         reason: &'static str,
     },
+    /// The clock would go back in an environment with events. Nothing was written; that is certain.
+    #[error("the clock of an environment with events does not go back")]
+    ClockBackwards,
     /// As much waits as may wait. Nothing was written; that is certain.
     #[error("too many changes are waiting")]
     Busy,

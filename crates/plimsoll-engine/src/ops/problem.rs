@@ -221,6 +221,9 @@ problem_codes! {
     MinutesTooOld = "minutes_too_old", 422, "Minutes are kept for a day only";
     RangeTooLarge = "range_too_large", 422, "The request asks for more than one answer can hold";
     UsageOutOfRange = "usage_out_of_range", 422, "The usage has more digits than can be held";
+    ClockNotSettable =
+        "clock_not_settable", 409, "The environment follows the machine's clock";
+    ClockBackwards = "clock_backwards", 409, "The clock would go back";
 
     // Usage. All but the first and the last stand in the list of what was rejected.
     EventMalformed = "event_malformed", 422, "The event is not a CloudEvent";

@@ -23,6 +23,8 @@ use crate::ops::{
     scalar::{Decimal, as_text, as_text_list, as_text_or_null},
 };
 
+pub mod backtest;
+
 mod checks;
 mod lines;
 mod methods;

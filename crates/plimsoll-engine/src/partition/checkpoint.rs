@@ -18,7 +18,7 @@ use plimsoll_store::{
 use super::memory::Memory;
 
 /// The slice that holds the head; customers come after it.
-pub(super) const HEAD: u32 = 0;
+pub(crate) const HEAD: u32 = 0;
 /// Usage events after which a round begins.
 const ROUND_EVENTS: u64 = 1_000_000;
 /// Log rows after which a round begins, however few events they hold.

@@ -12,6 +12,7 @@ use plimsoll_core::{
     command::{Command, ControlCommand, CustomerCommand, RowKind},
     effect::{Effect, Reset},
     ids::{EntitlementId, EnvironmentId},
+    limits,
     line::crossing::Crossing,
     state::{RowStamp, State, UsageEvent},
     time::Timestamp,
@@ -102,12 +103,29 @@ impl Memory {
 
     /// Brings everybody in environments whose clock was set up to date with it, before anything
     /// else happens there: what is due on the way happens in order.
-    pub(super) fn settle_set_clocks(&mut self, work: &mut Work, now: Timestamp) {
+    ///
+    /// One call touches about [`limits::SLICE`] customers. Gives the environments in which
+    /// something is still due: nothing else may happen there until they are worked off.
+    pub(super) fn settle_set_clocks(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+    ) -> BTreeSet<EnvironmentId> {
+        let mut touched = 0;
+        let mut unsettled = BTreeSet::new();
         for environment in self.state.environments_with_set_clock() {
             while let Some(pulse) = self.state.due_pulse_of(environment, now) {
+                if touched >= limits::SLICE {
+                    unsettled.insert(environment);
+                    break;
+                }
+                if let Command::Pulse { slots, .. } = &pulse {
+                    touched += slots.len();
+                }
                 self.apply_pulse(work, &pulse);
             }
         }
+        unsettled
     }
 
     fn apply_pulse(&mut self, work: &mut Work, pulse: &Command) {
@@ -146,8 +164,16 @@ impl Memory {
     }
 
     /// Brings the next customers up to date with the catalogue, if any are behind.
-    pub(super) fn slice(&mut self, work: &mut Work, now: Timestamp) {
-        if let Some(due) = self.state.due_slice() {
+    ///
+    /// Not in environments that are `unsettled`: a slice would pass their time in one step.
+    pub(super) fn slice(
+        &mut self,
+        work: &mut Work,
+        now: Timestamp,
+        unsettled: &BTreeSet<EnvironmentId>,
+    ) {
+        let due = self.state.due_slice().filter(|it| !unsettled.contains(&it.environment));
+        if let Some(due) = due {
             let stamped_at = self.state.stamp(due.environment, now);
             let (environment, from, to) = (due.environment, due.from, due.to);
             self.apply(work, stamped_at, &Command::Slice { environment, stamped_at, from, to });
@@ -398,3 +424,6 @@ fn collect(effects: Vec<Effect>, position: u64, raws: &[(u32, &str)], work: &mut
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

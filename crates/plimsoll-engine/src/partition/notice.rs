@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Deliveries of one log row that an ordinal can tell apart.
-const ORDINAL_BITS: u32 = 20;
+pub(crate) const ORDINAL_BITS: u32 = 20;
 /// Why a delivery to a disabled channel failed without an attempt (row 17).
 const CHANNEL_DISABLED: &str = "channel_disabled";
 
@@ -84,7 +84,10 @@ impl Happenings {
 }
 
 /// The rules that tell of this reset.
-fn rules_for<'a>(catalog: &'a Catalog, reset: &'a Reset) -> impl Iterator<Item = &'a Arc<Rule>> {
+pub(crate) fn rules_for<'a>(
+    catalog: &'a Catalog,
+    reset: &'a Reset,
+) -> impl Iterator<Item = &'a Arc<Rule>> {
     let feature = catalog.feature(reset.feature);
     catalog.rules().filter(move |it| {
         it.kind == RuleKind::Reset

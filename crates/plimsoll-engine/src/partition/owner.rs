@@ -15,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-use plimsoll_core::{command::ControlCommand, limits};
+use plimsoll_core::{command::ControlCommand, ids::EnvironmentId, limits};
 use plimsoll_store::{
     Batch, CommitError, Lane, Refusal, Statement, control, dedupe, delivery, log, notification,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    PartitionsOptions, Pause, Read, Request, Resume, Status, UsageError, UsageOutcome,
+    PartitionsOptions, Pause, Read, Request, Resume, Shown, Status, UsageError, UsageOutcome,
     UsageRequest, cells,
     checkpoint::Checkpointer,
     dedupe::LookupError,
@@ -32,6 +32,7 @@ use super::{
     opening,
     recovery::{self, Recovered, RecoveryError},
     standing,
+    waiting::Waiting,
 };
 use crate::{
     delivery::dispatcher::Outbound,
@@ -42,7 +43,7 @@ use crate::{
 /// How long an idle partition waits before it writes a checkpoint.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
 /// The longest wait for something that is due, so that a machine's clock that was set is noticed.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// How long to wait before recovering again when the store did not answer.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -57,20 +58,24 @@ pub(super) struct Owner {
     again: Gathered,
     /// Whether those are to be taken one at a time, to find out which one was refused.
     isolate: bool,
+    /// Requests for environments in which something is still due before them.
+    waiting: Waiting,
 }
 
 type UsageReply = oneshot::Sender<Result<UsageOutcome, UsageError>>;
 pub(super) type ChangeReply = oneshot::Sender<Result<(), ChangeError>>;
+type SettleReply = oneshot::Sender<Result<(), ValueError>>;
 
 /// What one turn of the loop works on.
 #[derive(Default)]
-struct Gathered {
-    usage: Vec<UsageRequest>,
-    usage_replies: Vec<UsageReply>,
-    changes: Vec<(CustomerChange, ChangeReply)>,
+pub(super) struct Gathered {
+    pub(super) usage: Vec<UsageRequest>,
+    pub(super) usage_replies: Vec<UsageReply>,
+    pub(super) changes: Vec<(CustomerChange, ChangeReply)>,
+    pub(super) settles: Vec<(EnvironmentId, SettleReply)>,
     reads: Vec<Read>,
     pause: Option<Pause>,
-    events: usize,
+    pub(super) events: usize,
 }
 
 /// The parts that are lost together.
@@ -115,6 +120,7 @@ impl Owner {
             statuses,
             again: Gathered::default(),
             isolate: false,
+            waiting: Waiting::default(),
         }
     }
 
@@ -204,6 +210,7 @@ impl Owner {
 
     async fn refuse_until_stopped(&mut self) {
         self.again.fail("the partition has stopped");
+        self.waiting.fail("the partition has stopped");
         while self.refuse_for(Duration::from_mins(1)).await {}
         self.inbox.close();
         while let Ok(request) = self.inbox.try_recv() {
@@ -239,7 +246,8 @@ impl Owner {
         let busy = !held.missing_control.is_empty()
             || held.memory.state.due_slice().is_some()
             || held.checkpointer.in_round()
-            || held.memory.dedupe.is_working();
+            || held.memory.dedupe.is_working()
+            || !self.waiting.is_empty();
         let behind = held.checkpointer.is_behind(&held.memory);
         let idle = self.idle_time(held, behind);
         let waits = !busy && idle != Some(Duration::ZERO);
@@ -282,7 +290,7 @@ impl Owner {
 
     /// What was refused before: all of it, or one request if one of them is to blame.
     fn take_again(&mut self) -> Option<Gathered> {
-        if self.again.is_empty() {
+        if self.again.is_empty() && !self.again.asks() {
             self.isolate = false;
             return None;
         }
@@ -295,7 +303,7 @@ impl Owner {
     /// One turn: apply, commit, answer.
     async fn turn(&mut self, held: &mut Held, mut turn: Gathered) -> Option<End> {
         let now = self.deps.clock.now();
-        let idle = turn.is_empty() && turn.reads.is_empty();
+        let idle = turn.is_empty() && !turn.asks();
         if let Err(failure) = self.prepare(held, &turn, now).await {
             return Some(self.not_committed(turn, failure));
         }
@@ -304,7 +312,8 @@ impl Owner {
         for (seq, command) in std::mem::take(&mut held.missing_control) {
             memory.control(&mut work, now, seq, command);
         }
-        memory.settle_set_clocks(&mut work, now);
+        let unsettled = memory.settle_set_clocks(&mut work, now);
+        self.waiting.exchange(&mut turn, &unsettled);
         let late = memory.late_windows(&turn.usage);
         if let Err(error) = work.archive.load_windows(&*self.deps.store, late).await {
             return Some(self.not_committed(turn, lost(&error)));
@@ -317,7 +326,7 @@ impl Owner {
             memory.change(&mut work, now, change);
         }
         let outcomes = memory.usage(&mut work, now, &turn.usage);
-        memory.slice(&mut work, now);
+        memory.slice(&mut work, now, &unsettled);
         memory.pulse(&mut work, now);
         held.checkpointer.note(work.events);
         held.checkpointer.begin_if_due(memory);
@@ -450,7 +459,12 @@ impl Owner {
 
     /// Waits while the catalogue changes.
     async fn pause(&mut self, held: &mut Held, pause: Pause) -> Option<End> {
-        if pause.paused.send(()).is_err() {
+        let state = &held.memory.state;
+        let shown = pause.clock.map(|it| Shown {
+            has_events: state.has_events(it),
+            now: state.stamp(it, self.deps.clock.now()),
+        });
+        if pause.paused.send(shown).is_err() {
             return None;
         }
         match pause.resume.await {
@@ -471,15 +485,17 @@ impl Owner {
             while let Ok(request) = self.inbox.try_recv() {
                 turn.add(request);
             }
-            if turn.is_empty() && turn.reads.is_empty() {
+            if turn.is_empty() && !turn.asks() {
                 break;
             }
             turn.pause = None;
             if self.turn(held, turn).await.is_some() {
                 self.again.fail("the partition is stopping");
+                self.waiting.fail("the partition is stopping");
                 return End::Stopped;
             }
         }
+        self.waiting.fail("the partition is stopping");
         if held.checkpointer.is_behind(&held.memory) {
             held.checkpointer.begin(&mut held.memory);
         }
@@ -530,16 +546,24 @@ impl Gathered {
                 self.changes.push((change, reply));
             }
             Request::Read(read) => self.reads.push(read),
+            Request::Settle(environment, reply) => self.settles.push((environment, reply)),
             Request::Pause(pause) => self.pause = Some(pause),
         }
     }
 
-    fn append(&mut self, other: Self) {
+    pub(super) fn append(&mut self, other: Self) {
         self.usage.extend(other.usage);
         self.usage_replies.extend(other.usage_replies);
         self.changes.extend(other.changes);
+        self.settles.extend(other.settles);
         self.reads.extend(other.reads);
         self.events += other.events;
+    }
+
+    /// Takes over what belongs to no environment.
+    pub(super) fn take_rest(&mut self, other: Self) {
+        self.reads.extend(other.reads);
+        self.pause = self.pause.take().or(other.pause);
     }
 
     /// Requests that write.
@@ -549,6 +573,11 @@ impl Gathered {
 
     fn is_empty(&self) -> bool {
         self.requests() == 0
+    }
+
+    /// Whether it has requests that write nothing.
+    fn asks(&self) -> bool {
+        !self.reads.is_empty() || !self.settles.is_empty()
     }
 
     fn take_one(&mut self) -> Self {
@@ -561,6 +590,7 @@ impl Gathered {
         }
         if self.is_empty() {
             one.reads = std::mem::take(&mut self.reads);
+            one.settles = std::mem::take(&mut self.settles);
         }
         one
     }
@@ -578,13 +608,17 @@ impl Gathered {
                 ChangeError::Unknown { detail }
             })));
         }
+        for (_, reply) in self.settles.drain(..) {
+            let detail = detail.to_owned();
+            drop(reply.send(Err(ValueError::Unavailable { detail })));
+        }
         for read in self.reads.drain(..) {
             read.fail(detail);
         }
         *self = Self { pause: self.pause.take(), ..Self::default() };
     }
 
-    fn fail(&mut self, detail: &str) {
+    pub(super) fn fail(&mut self, detail: &str) {
         self.fail_as(true, detail);
     }
 
@@ -596,6 +630,10 @@ impl Gathered {
         for (_, reply) in self.changes.drain(..) {
             let refusal = refusal.clone();
             drop(reply.send(Err(ChangeError::Refused { statement, refusal })));
+        }
+        for (_, reply) in self.settles.drain(..) {
+            let detail = "the partition is being rebuilt".to_owned();
+            drop(reply.send(Err(ValueError::Unavailable { detail })));
         }
         for read in self.reads.drain(..) {
             read.fail("the partition is being rebuilt");
@@ -610,7 +648,7 @@ impl Read {
         // Whoever asked may have gone.
         match self {
             Self::Standings { reply, .. } => drop(reply.send(Err(error))),
-            Self::LastUsage { reply, .. } => drop(reply.send(Err(error))),
+            Self::HasUsage { reply, .. } => drop(reply.send(Err(error))),
             Self::Clock { reply, .. } => drop(reply.send(Err(error))),
             Self::Cells { reply, .. } => drop(reply.send(Err(error))),
         }
@@ -630,6 +668,9 @@ fn answer(
     for (_, reply) in turn.changes {
         drop(reply.send(Ok(())));
     }
+    for (_, reply) in turn.settles {
+        drop(reply.send(Ok(())));
+    }
     let state = &held.memory.state;
     for read in turn.reads {
         match read {
@@ -637,8 +678,11 @@ fn answer(
                 let asked = (environment, customer, &entitlements[..]);
                 drop(reply.send(Ok(standing::standings(state, asked, now))));
             }
-            Read::LastUsage { customer, reply } => {
-                drop(reply.send(Ok(state.last_usage_at(customer))));
+            Read::HasUsage { environment, customer, reply } => {
+                let now = state.stamp(environment, now);
+                let last = state.last_usage_at(customer);
+                let is_recent = |it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS;
+                drop(reply.send(Ok(last.is_some_and(is_recent))));
             }
             Read::Clock { environment, reply } => {
                 drop(reply.send(Ok(state.stamp(environment, now))));

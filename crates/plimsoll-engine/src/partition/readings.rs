@@ -47,6 +47,7 @@ impl Readings {
         self.environment = None;
     }
 
+    /// What the event means to each meter of its type.
     pub(crate) fn of(
         &mut self,
         state: &State,

@@ -1,6 +1,8 @@
 //! Usage through the whole engine: what is answered, what is counted, what fires, what survives.
 
 mod answers;
+mod backtest;
+mod clock;
 mod dedupe;
 mod entitlements;
 mod events;
@@ -11,7 +13,9 @@ mod laws;
 mod lines;
 mod meters;
 mod resets;
+mod retention;
 mod scans;
 mod shop;
 mod typed;
+mod verify;
 pub(crate) mod world;

@@ -3,7 +3,10 @@
 use axum::{extract::State, response::Response};
 use plimsoll_engine::ops::{
     page::{ListRequest, Page},
-    rule::{CreateRule, Rule, UpdateRule},
+    rule::{
+        CreateRule, Rule, UpdateRule,
+        backtest::{Backtest, BacktestRule},
+    },
 };
 
 use crate::{
@@ -74,6 +77,22 @@ pub(crate) async fn update_rule(
 ) -> Answer<Json<Rule>> {
     let context = change.begin(&document.text.bytes).await?;
     Ok(Json(app.ops.update_rule(&context, &name, document.value).await?))
+}
+
+/// Try a rule out: what it would have sent between two dates, had it always been there. Nothing is
+/// changed or sent.
+#[utoipa::path(
+    post, path = "/v1/rules/backtest", tag = "rules",
+    request_body = BacktestRule,
+    responses((status = 200, description = "What it would have sent.", body = Backtest))
+)]
+pub(crate) async fn backtest_rule(
+    State(app): State<App>,
+    change: Change,
+    document: Document<BacktestRule>,
+) -> Answer<Json<Backtest>> {
+    let context = change.begin(&document.text.bytes).await?;
+    Ok(Json(app.ops.backtest_rule(&context, document.value).await?))
 }
 
 /// Delete a rule.

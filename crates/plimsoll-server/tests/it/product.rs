@@ -35,8 +35,12 @@ impl Product {
         };
         let vault = Vault::new(&[7; MASTER_KEY_BYTES], Arc::clone(&deps.random));
         // Nothing is sent: the tests of this crate look at HTTP only.
-        let options =
-            Options { partitions: 4, vault: Arc::new(vault), allow: AllowList::default() };
+        let options = Options {
+            partitions: 4,
+            vault: Arc::new(vault),
+            allow: AllowList::default(),
+            keep_log_ms: None,
+        };
         let engine = Engine::start(deps.clone(), options).await.expect("an engine");
         let keys = engine.ops.bootstrap(None).await.expect("first keys").expect("a new store");
         let anywhere = "127.0.0.1:0".parse().expect("an address");

@@ -11,6 +11,7 @@ use plimsoll_core::metering::cell::{CellScope, Resolution};
 use plimsoll_store::{
     BackupError, Statement, Store, archive, attempt,
     backup::{self, RestoreError},
+    base::{self, Base, Mark},
     checkpoint::{self, CheckpointRow},
     control,
     dedupe::{self, Kind},
@@ -37,6 +38,9 @@ async fn fill_every_table(store: &dyn Store) {
     statements.extend(uncounted::insert(vec![uncounted_row(1, 7, 70)]));
     statements.extend(control::append(at(1), Bytes::from_static(b"\0")));
     statements.extend(checkpoint::put(vec![checkpoint_at(7)]));
+    let base = Base { position: 7, at: at(1), stamped_at: at(2) };
+    statements.extend(base::put(base, checkpoint_at(7)));
+    statements.push(base::put_mark(1, Mark { position: 7, at: at(1) }));
     statements.push(unsorted_segment(1, -3, 16));
     statements.push(dedupe::begin(&segment(1, 5)));
     for kind in [Kind::Block, Kind::Filter] {

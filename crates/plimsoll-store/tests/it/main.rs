@@ -17,6 +17,7 @@ mod faults;
 mod on_postgres;
 mod on_sqlite;
 mod primitive;
+mod pruning;
 mod sample;
 mod tables;
 mod usage;
@@ -87,6 +88,10 @@ contract! {
     archive::totals_are_read_by_time,
     archive::segments_are_listed_by_time,
     archive::the_log_is_read_from_a_time_on,
+    pruning::a_base_counts_once_it_has_its_head,
+    pruning::a_mark_keeps_its_first_time,
+    pruning::everything_is_read_once_in_order,
+    pruning::notifications_are_read_without_their_bodies,
     deliveries::an_identity_is_notified_once,
     deliveries::notifications_are_listed_by_every_filter,
     deliveries::what_is_due_comes_in_order,

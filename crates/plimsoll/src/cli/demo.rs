@@ -21,7 +21,7 @@ use clap::Args;
 use plimsoll_core::time::Timestamp;
 use plimsoll_engine::deps::{BoxFuture, Clock, Random, SystemClock, SystemRandom, TaskGroup};
 
-mod api;
+pub(super) mod api;
 mod compare;
 mod dice;
 mod install;

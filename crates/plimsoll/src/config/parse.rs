@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use plimsoll_core::{limits, time::DAY_MS};
 use plimsoll_engine::{delivery::guard::AllowList, vault::MASTER_KEY_BYTES};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -12,6 +13,9 @@ use super::Secret;
 const BOOTSTRAP_KEY_CHARACTERS: usize = 16;
 /// Most partitions that a store can be created with.
 const PARTITIONS: u16 = 1_024;
+
+/// Most days that the log is kept: a century.
+const RETENTION_DAYS: u32 = 36_500;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,15 @@ pub(super) fn partitions(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(count) if (1..=PARTITIONS).contains(&count) => Ok(count),
         _ => Err(format!("is not a number from 1 to {PARTITIONS}: `{text}`")),
+    }
+}
+
+/// Shorter than the dedupe window it cannot be: late events may still ask for what is younger.
+pub(super) fn retention_log_days(text: &str) -> Result<u32, String> {
+    let least = (limits::DEDUPE_WINDOW_MS / DAY_MS) as u32 + 1;
+    match text.parse() {
+        Ok(days) if days == 0 || (least..=RETENTION_DAYS).contains(&days) => Ok(days),
+        _ => Err(format!("is neither 0 nor a number from {least} to {RETENTION_DAYS}: `{text}`")),
     }
 }
 

@@ -38,6 +38,8 @@ fn a_wrong_value_is_refused_in_a_sentence_that_names_it() {
         (Name::AllowDestinations, "loopback", "--allow-destinations is not a list of networks"),
         (Name::AllowDestinations, "10.0.0.0/33", "--allow-destinations is not a list"),
         (Name::Partitions, "0", "--partitions is not a number from 1"),
+        (Name::RetentionLogDays, "32", "--retention-log-days is neither 0 nor a number from 33"),
+        (Name::RetentionLogDays, "-1", "--retention-log-days is neither 0 nor a number from 33"),
         (Name::Partitions, "many", "--partitions is not a number from 1"),
         (Name::LogFormat, "xml", "--log-format is neither `text` nor `json`"),
         (Name::LogLevel, "loud=very", "--log-level is neither a level"),

@@ -5,6 +5,7 @@
 
 #![expect(clippy::panic, clippy::print_stdout, reason = "tests fail by it and say what they skip")]
 
+mod backtest;
 mod backup;
 mod database;
 mod demo;
@@ -19,5 +20,6 @@ mod saas;
 mod settings;
 mod start;
 mod torture;
+mod verify;
 mod wait;
 mod webhooks;

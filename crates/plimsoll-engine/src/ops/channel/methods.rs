@@ -54,7 +54,7 @@ impl Ops {
             let secret = self.secret_or_new(request.secret.clone())?;
             let id = self.mint(ChannelId::from_parts);
             let Inner { vault, allow, .. } = self.inner.as_ref();
-            let stored = request.into_stored(id, context.now, &secret, vault, allow)?;
+            let stored = request.into_stored(id, self.machine_now(), &secret, vault, allow)?;
             self.control(context, |view, draft| {
                 view.channels.check_room(limits::CHANNELS)?;
                 draft.insert(&stored, None);
@@ -95,7 +95,7 @@ impl Ops {
             let Inner { vault, allow, .. } = self.inner.as_ref();
             self.control(context, |view, draft| {
                 let Versioned { version, document: before } = find_channel(view, name)?;
-                let after = request.clone().apply(before, context.now, vault, allow)?;
+                let after = request.clone().apply(before, self.machine_now(), vault, allow)?;
                 draft.update(*version, &after, None);
                 audit(draft, "channel.update", Some(before), Some(&after));
                 let answer = Answer::changed(after.channel.clone());
@@ -118,7 +118,7 @@ impl Ops {
             let secret = self.secret_or_new(request.secret)?;
             self.control(context, |view, draft| {
                 let Versioned { version, document: before } = find_channel(view, name)?;
-                let after = before.rotated(&secret, context.now, &self.inner.vault);
+                let after = before.rotated(&secret, self.machine_now(), &self.inner.vault);
                 draft.update(*version, &after, None);
                 audit(draft, "channel.rotate_secret", Some(before), Some(&after));
                 let channel = after.channel.clone();

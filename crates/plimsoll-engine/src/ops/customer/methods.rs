@@ -210,9 +210,9 @@ impl Ops {
             &id.to_string(),
             kind,
             Kind::Grant.as_str(),
-            context.now,
+            draft.now,
         ));
-        draft.statements.push(resource::delete_children(&id.to_string(), kind, context.now));
+        draft.statements.push(resource::delete_children(&id.to_string(), kind, draft.now));
         draft.audit("customer.delete", Some(&customer.document), None);
         let subjects = customer.document.subjects;
         let plan = CustomerPlan {

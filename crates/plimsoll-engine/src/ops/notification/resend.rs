@@ -69,7 +69,7 @@ impl Ops {
         let view = self.view(context)?;
         let channels = addressed(&view, &sent, request)?;
         let made: Vec<_> =
-            channels.iter().map(|id| self.delivery_of(context, row, &view, *id, &sent)).collect();
+            channels.iter().map(|id| self.delivery_of(row, &view, *id, &sent)).collect();
         let mut draft = self.draft(context);
         draft.statements.extend(deliveries::insert(made.clone()));
         let after = serde_json::json!({
@@ -122,7 +122,6 @@ impl Ops {
 
     fn delivery_of(
         &self,
-        context: &Context,
         row: &NotificationRow,
         view: &EnvironmentView,
         channel: ChannelId,
@@ -132,6 +131,7 @@ impl Ops {
         let found = view.channels.get(channel).map(|it| &it.document.channel);
         let is_disabled = found.is_none_or(|it| it.disabled);
         let format = found.map_or(ChannelFormat::Plimsoll, |it| it.format);
+        let now = self.machine_now();
         DeliveryRow {
             id: self.mint(DeliveryId::from_parts),
             notification: row.id,
@@ -141,13 +141,13 @@ impl Ops {
             n: before.map_or(0, |it| it.n) + 1,
             state: if is_disabled { DeliveryState::Failed } else { DeliveryState::Pending },
             attempts: 0,
-            next_attempt_at: (!is_disabled).then_some(context.now),
+            next_attempt_at: (!is_disabled).then_some(now),
             ordinal: row.ordinal,
             // The body is frozen in the format that it was made for.
             format: before.map_or_else(|| format.versioned().to_owned(), |it| it.format.clone()),
             error: is_disabled.then(|| CHANNEL_DISABLED.to_owned()),
-            created_at: context.now,
-            updated_at: context.now,
+            created_at: now,
+            updated_at: now,
         }
     }
 }

@@ -118,7 +118,7 @@ impl Ops {
     }
 
     /// The ids of the customers that a request names.
-    async fn find_customers(
+    pub(super) async fn find_customers(
         &self,
         context: &Context,
         names: &[String],

@@ -131,6 +131,10 @@ impl PartitionPort for Partitions {
     ) -> Result<bool, ValueError> {
         Ok(self.used.lock().unwrap().contains(&customer))
     }
+
+    async fn settle(&self, _environment: EnvironmentId) -> Result<(), ValueError> {
+        Ok(())
+    }
 }
 
 /// One partition that has measured nothing yet.

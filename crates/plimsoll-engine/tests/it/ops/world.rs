@@ -6,7 +6,7 @@ use plimsoll_core::ids::EnvironmentId;
 use plimsoll_engine::{
     catalogue::Catalogue,
     delivery::channels::ChannelRegistry,
-    deps::{Clock as _, Deps, SystemRandom, TaskGroup},
+    deps::{Deps, SystemRandom, TaskGroup},
     ops::{
         Caller, Context, FirstKeys, IdempotencyToken, Ops, OpsParts, channel,
         notification::NotificationQuery,
@@ -45,7 +45,6 @@ pub(super) struct World {
 #[derive(Debug, Clone)]
 pub(super) struct User {
     pub(super) ops: Ops,
-    pub(super) clock: Arc<StandingClock>,
     pub(super) caller: Caller,
     pub(super) token: String,
 }
@@ -101,7 +100,7 @@ impl World {
         directory: TempDir,
         keys: &FirstKeys,
     ) -> Self {
-        let user = |token: &str| User::new(&opened.ops, &clock, token);
+        let user = |token: &str| User::new(&opened.ops, token);
         Self {
             live: user(&keys.live.token),
             sandbox: user(&keys.sandbox.token),
@@ -123,8 +122,8 @@ impl World {
         drop((deps, partitions));
         let opened = open(directory.path(), &clock).await;
         Self {
-            live: User::new(&opened.ops, &clock, &live.token),
-            sandbox: User::new(&opened.ops, &clock, &sandbox.token),
+            live: User::new(&opened.ops, &live.token),
+            sandbox: User::new(&opened.ops, &sandbox.token),
             ops: opened.ops,
             deps: opened.deps,
             partitions: opened.partitions,
@@ -149,9 +148,9 @@ impl World {
 }
 
 impl User {
-    pub(super) fn new(ops: &Ops, clock: &Arc<StandingClock>, token: &str) -> Self {
+    pub(super) fn new(ops: &Ops, token: &str) -> Self {
         let caller = ops.authenticate(token).unwrap();
-        Self { ops: ops.clone(), clock: Arc::clone(clock), caller, token: token.to_owned() }
+        Self { ops: ops.clone(), caller, token: token.to_owned() }
     }
 
     pub(super) fn environment(&self) -> EnvironmentId {
@@ -159,7 +158,7 @@ impl User {
     }
 
     pub(super) fn context(&self, idempotency: Option<IdempotencyToken>) -> Context {
-        Context { caller: self.caller.clone(), idempotency, now: self.clock.now() }
+        self.ops.context(self.caller.clone(), idempotency)
     }
 
     pub(super) async fn post(&self, path: &str, body: Value) -> Result<Value, Problem> {
@@ -476,5 +475,5 @@ pub(super) async fn beside(world: &World) -> User {
         allow: "10.0.0.0/8".parse().unwrap(),
     };
     let ops = Ops::start(world.deps.clone(), parts);
-    User::new(&ops, &world.clock, &world.live.token)
+    User::new(&ops, &world.live.token)
 }

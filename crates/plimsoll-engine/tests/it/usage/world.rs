@@ -60,7 +60,7 @@ pub(super) struct World {
     pub(super) store: Arc<FaultyStore>,
     pub(super) clock: Arc<StandingClock>,
     pub(super) engine: Engine,
-    token: String,
+    pub(super) token: String,
     /// The key of the other environment.
     pub(super) sandbox: String,
     sequence: u64,
@@ -82,6 +82,13 @@ impl World {
         Self { store, clock, engine, token, sandbox, sequence: 0, _directory: directory }
     }
 
+    /// The same in the sandbox: everything that is done from now on is done there.
+    pub(super) async fn start_sandbox() -> Self {
+        let mut world = Self::start().await;
+        world.token.clone_from(&world.sandbox);
+        world
+    }
+
     /// As if the process had been killed and started again: nothing is said to the old engine.
     pub(super) async fn crash(&mut self) {
         self.engine = engine(&self.store, &self.clock).await;
@@ -100,7 +107,7 @@ impl World {
 
     pub(super) fn context(&self) -> Context {
         let caller = self.engine.ops.authenticate(&self.token).unwrap();
-        Context { caller, idempotency: None, now: self.clock.now() }
+        self.engine.ops.context(caller, None)
     }
 
     /// A meter and a feature `tokens`, customers `acme` and `globex` (subjects of the same name),
@@ -122,8 +129,13 @@ impl World {
     }
 
     pub(super) async fn entitle(&self, customer: &str, limit: Option<&str>) {
+        self.entitle_for(customer, limit, "month").await;
+    }
+
+    /// An entitlement of a customer with a usage period of this interval.
+    pub(super) async fn entitle_for(&self, customer: &str, limit: Option<&str>, interval: &str) {
         let entitlement = json!({"feature": "tokens", "type": "metered", "limit": limit,
-            "usage_period": {"interval": "month"}});
+            "usage_period": {"interval": interval}});
         let ops = &self.engine.ops;
         ops.create_entitlement(&self.context(), customer, request(&entitlement)).await.unwrap();
     }
@@ -192,7 +204,9 @@ impl World {
 
     /// What was crossed, in the order of the levels: `"80 crossed usage"`.
     pub(super) async fn crossings(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.notifications().await.iter().map(in_short).collect();
+        let all = self.notifications().await;
+        let crossings = all.iter().filter(|it| it["type"] != "entitlements.reset");
+        let mut all: Vec<String> = crossings.map(in_short).collect();
         all.sort();
         all
     }
@@ -227,6 +241,7 @@ async fn engine(store: &Arc<FaultyStore>, clock: &Arc<StandingClock>) -> Engine 
         partitions: 2,
         vault: Arc::new(Vault::new(&[7; 32], Arc::new(SystemRandom))),
         allow: "127.0.0.0/8".parse::<AllowList>().unwrap(),
+        keep_log_ms: None,
     };
     Engine::start(deps, options).await.unwrap()
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// A client with an API key.
 #[derive(Debug, Clone)]
-pub(super) struct Api {
+pub(in crate::cli) struct Api {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
     authorization: String,
@@ -23,7 +23,7 @@ pub(super) struct Api {
 
 /// Why a request gave no document.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(in crate::cli) enum ApiError {
     #[error("cannot build the request {method} {path}: {source}")]
     Request { method: Method, path: String, source: hyper::http::Error },
     #[error("{method} {path} got no answer: {source}")]
@@ -38,7 +38,7 @@ pub(super) enum ApiError {
 
 impl Api {
     /// A client of the server at `address`.
-    pub(super) fn new(address: SocketAddr, key: &str) -> Self {
+    pub(in crate::cli) fn new(address: SocketAddr, key: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self {
@@ -49,17 +49,21 @@ impl Api {
     }
 
     /// Gets the document at `path`.
-    pub(super) async fn get(&self, path: &str) -> Result<Value, ApiError> {
+    pub(in crate::cli) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.send(Method::GET, path, Bytes::new()).await
     }
 
     /// Posts a document and returns the one that comes back.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
+    pub(in crate::cli) async fn post(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
         self.send(Method::POST, path, Bytes::from(body.to_string())).await
     }
 
     /// Posts a body that is JSON already.
-    pub(super) async fn post_text(&self, path: &str, body: String) -> Result<Value, ApiError> {
+    pub(in crate::cli) async fn post_text(
+        &self,
+        path: &str,
+        body: String,
+    ) -> Result<Value, ApiError> {
         self.send(Method::POST, path, Bytes::from(body)).await
     }
 
