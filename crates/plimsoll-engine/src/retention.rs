@@ -24,7 +24,7 @@ use plimsoll_store::{
     Batch, CommitError, Lane, ReadError, Statement, Store, archive,
     base::{self, Base, Mark},
     checkpoint::{self, CheckpointRow},
-    log,
+    log, uncounted,
 };
 
 use crate::{
@@ -191,7 +191,11 @@ impl Pass<'_> {
                 break;
             }
             let through = base.position.min(first + DELETED_ROWS - 1);
-            self.commit(vec![log::delete_through(self.partition, through)]).await?;
+            self.commit(vec![
+                log::delete_through(self.partition, through),
+                uncounted::delete_through(self.partition, through),
+            ])
+            .await?;
             deleted += (through - first + 1) as u64;
         }
         self.commit(vec![
