@@ -436,6 +436,7 @@ mod tests {
 
     #[test]
     fn ranges_are_whole_and_begin_with_the_month() {
+        const NONE: &str = "0001-01-01T00:00:00Z";
         let now = "2026-03-10T12:34:56Z".parse().unwrap();
         let time = |text: &str| Some(Time(text.parse().unwrap()));
         let of = |step, from: &str, to: &str| {
@@ -450,7 +451,6 @@ mod tests {
                 |it| format!("{} {}", it.from, it.to),
             )
         };
-        const NONE: &str = "0001-01-01T00:00:00Z";
         let cases = [
             (Step::Day, NONE, NONE, "2026-03-01T00:00:00Z 2026-03-10T13:00:00Z"),
             (Step::Minute, NONE, NONE, "2026-03-09T12:35:00Z 2026-03-10T12:35:00Z"),

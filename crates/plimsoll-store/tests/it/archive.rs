@@ -18,6 +18,11 @@ use crate::{
     world::World,
 };
 
+/// Moments of entitlements, and the places of the windows that hold them.
+type FoundAt = (&'static [(u128, i64)], &'static [usize]);
+/// Where to begin, the end, the limit, and what is found.
+type FoundFrom<'a> = ((i64, u32, u32), i64, u32, &'a [&'a str]);
+
 fn entitlement(n: u128) -> EntitlementId {
     EntitlementId::from_parts(1, n)
 }
@@ -83,7 +88,7 @@ pub(crate) async fn closed_windows_are_found_by_a_moment_in_them(world: &World) 
         window(2, 0, 100, "d"),
     ];
     commit(&*store, archive::put_windows(rows.clone())).await;
-    let cases: [(&[(u128, i64)], &[usize]); 6] = [
+    let cases: [FoundAt; 6] = [
         (&[], &[]),
         (&[(1, 0)], &[0]),
         (&[(1, 9), (1, 10)], &[0, 1]),
@@ -197,7 +202,7 @@ pub(crate) async fn totals_are_read_by_time(world: &World) {
         assert_eq!(texts(&found), [expected], "a slice is of one partition");
     }
     let all = ["p0s0h0", "p0s1h0", "p1s0h0", "p0s0h10", "p1s0h20"];
-    let cases: [((i64, u32, u32), i64, u32, &[&str]); 6] = [
+    let cases: [FoundFrom<'_>; 6] = [
         ((0, 0, 0), 100, 9, &all),
         ((0, 0, 0), 100, 2, &all[..2]),
         ((0, 0, 1), 100, 2, &all[1..3]),

@@ -136,13 +136,16 @@ mod tests {
         Cell { from: at(from), total, groups: Groups::Ungrouped }
     }
 
+    /// When the open hour is, the rows that were read, and what is left.
+    type Case = (&'static str, Step, &'static [(Resolution, &'static str)], &'static [i64]);
+
     /// An open day of 10 and an open hour of 1 of the next, and what rows leave of them.
     #[test]
     fn a_row_replaces_what_was_open_when_it_was_asked_for() {
         use Resolution::{Day, Hour};
         let range = Window { from: at("01T00"), to: at("04T00") };
         let plan = |step| Plan::of(step, range, at("03T00"));
-        let cases: [(&str, Step, &[(Resolution, &str)], &[i64]); 9] = [
+        let cases: [Case; 9] = [
             ("02T07", Step::Day, &[], &[10, 1]),
             ("02T07", Step::Hour, &[], &[1]),
             ("02T07", Step::Hour, &[(Hour, "02T07")], &[]),
