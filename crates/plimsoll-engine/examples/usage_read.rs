@@ -71,6 +71,7 @@ async fn run() {
         partitions: 1,
         vault: Arc::new(Vault::new(&[7; 32], Arc::new(SystemRandom))),
         allow: "127.0.0.0/8".parse().unwrap(),
+        keep_log_ms: None,
     };
     let engine = Engine::start(deps.clone(), options).await.unwrap();
     let FirstKeys { live, .. } = engine.ops.bootstrap(None).await.unwrap().unwrap();

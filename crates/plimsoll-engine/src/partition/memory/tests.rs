@@ -69,7 +69,7 @@ fn catalogue() -> [ControlCommand; 3] {
 
 /// So many customers with a daily limit of 100 in a sandbox whose clock was set to `now`.
 fn sandbox(customers: u32, now: Timestamp) -> Memory {
-    let mut memory = Memory::new(0, State::new(), Dedupe::default(), 0);
+    let mut memory = Memory::new(0, State::new(), Dedupe::new(0, 1 << 20, now), 0);
     let mut work = Work::default();
     let commands =
         catalogue().into_iter().chain([ControlCommand::SetClock { environment: HERE, now }]);
@@ -98,7 +98,8 @@ fn sandbox(customers: u32, now: Timestamp) -> Memory {
 fn tell(memory: &mut Memory, customer: CustomerId, commands: Vec<CustomerCommand>) -> Work {
     let mut work = Work::default();
     let (statements, documents) = (Vec::new(), Vec::new());
-    let change = CustomerChange { environment: HERE, customer, commands, statements, documents };
+    let (environment, opening) = (HERE, None);
+    let change = CustomerChange { environment, customer, commands, statements, documents, opening };
     memory.change(&mut work, Timestamp::MIN, &change);
     work
 }

@@ -463,7 +463,8 @@ pub(super) async fn channel_of(user: &User, name: &str) -> String {
 /// The user `live` of another node over the same store, which hears nothing from the first.
 pub(super) async fn beside(world: &World) -> User {
     let catalogue = Catalogue::load(world.deps.store.as_ref()).await.unwrap();
-    let partitions = Arc::new(Partitions::new(Arc::clone(&world.deps.store)));
+    let clock = Arc::clone(&world.clock) as _;
+    let partitions = Arc::new(Partitions::new(Arc::clone(&world.deps.store), clock));
     let parts = OpsParts {
         catalogue,
         usage: UsageReader::new(Arc::clone(&world.deps.store), Arc::clone(&partitions) as _),

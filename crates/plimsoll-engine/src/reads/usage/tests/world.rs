@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use plimsoll_core::{
     catalog::meter::{Aggregation, GroupKey, Meter},
     command::{ControlCommand, CustomerCommand},
@@ -30,14 +29,12 @@ use crate::{
         dispatcher::Dispatcher,
     },
     deps::{BoxFuture, Clock, Deps, SystemRandom, TaskGroup},
-    ingest::{Identify, event, json::Scanner},
+    ingest::{Identify, body::BodyText, event::EventReader, json::Scanner},
     ops::{
         customer::Customer,
         port::{CustomerChange, PartitionPort},
     },
-    partition::{
-        BodyText, IncomingEvent, Partitions, PartitionsOptions, UsageOutcome, UsageRequest,
-    },
+    partition::{IncomingEvent, Partitions, PartitionsOptions, UsageOutcome, UsageRequest},
 };
 
 pub(super) const ENVIRONMENT: EnvironmentId = EnvironmentId::from_parts(1, 1);
@@ -155,6 +152,7 @@ impl World {
             commands: vec![CustomerCommand::Delete { customer }],
             statements: Vec::new(),
             documents: Vec::new(),
+            opening: None,
         };
         self.partitions.change(change).await.unwrap();
     }
@@ -226,9 +224,9 @@ pub(super) fn event(id: &str, time: Option<Timestamp>, data: &Value) -> Value {
 }
 
 pub(super) fn request(customer: CustomerId, event: &Value) -> UsageRequest {
-    let body = BodyText::new(Bytes::from(event.to_string())).unwrap();
+    let body = BodyText::new(event.to_string().into_bytes().into()).unwrap();
     let text = body.as_str();
-    let read = event::read(text, &mut Scanner::new(text)).unwrap().unwrap();
+    let read = EventReader::default().read(&mut Scanner::new(text)).unwrap().unwrap();
     let identity = identify().event(customer, &read.source, &read.id);
     let incoming = IncomingEvent::new(text, 0, customer, identity, &read);
     let made = Customer::provisional(customer, &customer.to_string(), Timestamp::from_ms(0));
