@@ -272,6 +272,7 @@ impl State {
         }
         customer.find_due();
         self.customers.note_due(slot);
+        self.customers.note_windows(slot);
     }
 
     fn apply_slice(

@@ -42,6 +42,7 @@ mod cells;
 mod checkpoint;
 mod dedupe;
 mod documents;
+mod gathered;
 mod memory;
 mod notice;
 mod opening;

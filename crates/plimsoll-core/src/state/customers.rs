@@ -105,6 +105,8 @@ pub(super) struct Customers {
     slice_slots: u32,
     /// What each slice measured together in the newest hour and day.
     totals: Vec<BTreeMap<MeterId, OpenCells>>,
+    /// Derived: no entitlement's window began later than this.
+    newest_window: Timestamp,
     /// Derived: who has something due when. An entry counts if its customer still says so.
     due: BTreeMap<(EnvironmentId, Timestamp), VecDeque<u32>>,
 }
@@ -160,6 +162,7 @@ impl Customers {
             count: 0,
             slice_slots,
             totals: Vec::new(),
+            newest_window: Timestamp::MIN,
             due: BTreeMap::new(),
         }
     }
@@ -294,10 +297,25 @@ impl Customers {
             return;
         }
         customer.indexed_at = customer.due_at;
+        self.note_windows(slot);
+        let Some(customer) = self.get(slot) else { return };
         if customer.due_at < Timestamp::MAX {
             let key = (customer.environment, customer.due_at);
             self.due.entry(key).or_default().push_back(slot);
         }
+    }
+
+    /// Takes note of the windows of a customer. To be called when its entitlements were changed.
+    pub(super) fn note_windows(&mut self, slot: u32) {
+        let Some(customer) = self.get(slot) else { return };
+        let metered = customer.entitlements.iter().filter_map(|it| it.metered());
+        let newest = metered.map(|it| it.window.from).max();
+        self.newest_window = newest.map_or(self.newest_window, |it| it.max(self.newest_window));
+    }
+
+    /// Whether an event of this time is late for nobody.
+    pub(super) fn is_timely(&self, time: Timestamp) -> bool {
+        time >= self.newest_window
     }
 
     /// When something happens to a customer of this environment next.
@@ -417,6 +435,7 @@ impl Customers {
             }
             self.put(slot, content);
             self.note_due(slot);
+            self.note_windows(slot);
         }
         if !totals.is_empty() {
             *self.totals_of(first) = totals.into_iter().collect();

@@ -45,6 +45,9 @@ impl State {
     /// The closed windows that an event of this time concerns, to be brought into the archive
     /// before the event is applied: their entitlements.
     pub fn late_windows(&self, customer: CustomerId, time: Timestamp) -> Vec<EntitlementId> {
+        if self.customers.is_timely(time) {
+            return Vec::new();
+        }
         let Some(customer) = self.customers.slot(customer).and_then(|it| self.customers.get(it))
         else {
             return Vec::new();

@@ -21,7 +21,7 @@ use plimsoll_store::{
     archive::{self, CellRange},
 };
 
-use super::{archive::ArchiveError, owner::ChangeReply};
+use super::{archive::ArchiveError, gathered::ChangeReply};
 use crate::ops::port::{ChangeError, CustomerChange};
 
 /// Closed cells that one query fetches.

@@ -15,30 +15,25 @@ use std::{
     time::Duration,
 };
 
-use plimsoll_core::{command::ControlCommand, ids::EnvironmentId, limits};
+use plimsoll_core::{command::ControlCommand, limits};
 use plimsoll_store::{
     Batch, CommitError, Lane, Refusal, Statement, control, dedupe, delivery, log, notification,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
-    PartitionsOptions, Pause, Read, Request, Resume, Shown, Status, UsageError, UsageOutcome,
-    UsageRequest, cells,
+    PartitionsOptions, Pause, Request, Resume, Shown, Status,
     checkpoint::Checkpointer,
     dedupe::LookupError,
     documents::Documents,
+    gathered::{self, Gathered},
     memory::{Memory, Work},
     notice::{Happenings, Notifier},
     opening,
     recovery::{self, Recovered, RecoveryError},
-    standing,
     waiting::Waiting,
 };
-use crate::{
-    delivery::dispatcher::Outbound,
-    deps::Deps,
-    ops::port::{ChangeError, CustomerChange, ValueError},
-};
+use crate::{delivery::dispatcher::Outbound, deps::Deps};
 
 /// How long an idle partition waits before it writes a checkpoint.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
@@ -60,22 +55,6 @@ pub(super) struct Owner {
     isolate: bool,
     /// Requests for environments in which something is still due before them.
     waiting: Waiting,
-}
-
-type UsageReply = oneshot::Sender<Result<UsageOutcome, UsageError>>;
-pub(super) type ChangeReply = oneshot::Sender<Result<(), ChangeError>>;
-type SettleReply = oneshot::Sender<Result<(), ValueError>>;
-
-/// What one turn of the loop works on.
-#[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) usage: Vec<UsageRequest>,
-    pub(super) usage_replies: Vec<UsageReply>,
-    pub(super) changes: Vec<(CustomerChange, ChangeReply)>,
-    pub(super) settles: Vec<(EnvironmentId, SettleReply)>,
-    reads: Vec<Read>,
-    pause: Option<Pause>,
-    pub(super) events: usize,
 }
 
 /// The parts that are lost together.
@@ -201,7 +180,7 @@ impl Owner {
                 () = &mut pause => return true,
                 () = &mut stopping => return false,
                 request = self.inbox.recv() => match request {
-                    Some(request) => refuse(request),
+                    Some(request) => gathered::refuse(request),
                     None => return false,
                 },
             }
@@ -214,7 +193,7 @@ impl Owner {
         while self.refuse_for(Duration::from_mins(1)).await {}
         self.inbox.close();
         while let Ok(request) = self.inbox.try_recv() {
-            refuse(request);
+            gathered::refuse(request);
         }
     }
 
@@ -342,7 +321,7 @@ impl Owner {
             Err(failure) => return Some(self.not_committed(turn, failure)),
         };
         self.options.dispatcher.offer(outbound);
-        answer(held, turn, outcomes, now);
+        gathered::answer(&held.memory.state, turn, outcomes, now);
         held.documents.trim();
         None
     }
@@ -533,174 +512,7 @@ impl From<LookupError> for Failure {
     }
 }
 
-impl Gathered {
-    fn add(&mut self, request: Request) {
-        match request {
-            Request::Usage(usage, reply) => {
-                self.events += usage.events.len().max(1);
-                self.usage.push(usage);
-                self.usage_replies.push(reply);
-            }
-            Request::Change(change, reply) => {
-                self.events += 1;
-                self.changes.push((change, reply));
-            }
-            Request::Read(read) => self.reads.push(read),
-            Request::Settle(environment, reply) => self.settles.push((environment, reply)),
-            Request::Pause(pause) => self.pause = Some(pause),
-        }
-    }
-
-    pub(super) fn append(&mut self, other: Self) {
-        self.usage.extend(other.usage);
-        self.usage_replies.extend(other.usage_replies);
-        self.changes.extend(other.changes);
-        self.settles.extend(other.settles);
-        self.reads.extend(other.reads);
-        self.events += other.events;
-    }
-
-    /// Takes over what belongs to no environment.
-    pub(super) fn take_rest(&mut self, other: Self) {
-        self.reads.extend(other.reads);
-        self.pause = self.pause.take().or(other.pause);
-    }
-
-    /// Requests that write.
-    fn requests(&self) -> usize {
-        self.usage.len() + self.changes.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.requests() == 0
-    }
-
-    /// Whether it has requests that write nothing.
-    fn asks(&self) -> bool {
-        !self.reads.is_empty() || !self.settles.is_empty()
-    }
-
-    fn take_one(&mut self) -> Self {
-        let mut one = Self::default();
-        if let Some(change) = self.changes.pop() {
-            one.changes.push(change);
-        } else if let (Some(usage), Some(reply)) = (self.usage.pop(), self.usage_replies.pop()) {
-            one.usage.push(usage);
-            one.usage_replies.push(reply);
-        }
-        if self.is_empty() {
-            one.reads = std::mem::take(&mut self.reads);
-            one.settles = std::mem::take(&mut self.settles);
-        }
-        one
-    }
-
-    /// Nothing of this was written, or it is not known.
-    fn fail_as(&mut self, certain: bool, detail: &str) {
-        for reply in self.usage_replies.drain(..) {
-            drop(reply.send(Err(UsageError::Retry)));
-        }
-        for (_, reply) in self.changes.drain(..) {
-            let detail = detail.to_owned();
-            drop(reply.send(Err(if certain {
-                ChangeError::Unavailable { detail }
-            } else {
-                ChangeError::Unknown { detail }
-            })));
-        }
-        for (_, reply) in self.settles.drain(..) {
-            let detail = detail.to_owned();
-            drop(reply.send(Err(ValueError::Unavailable { detail })));
-        }
-        for read in self.reads.drain(..) {
-            read.fail(detail);
-        }
-        *self = Self { pause: self.pause.take(), ..Self::default() };
-    }
-
-    pub(super) fn fail(&mut self, detail: &str) {
-        self.fail_as(true, detail);
-    }
-
-    /// The one request in here was refused.
-    fn refuse(&mut self, statement: &'static str, refusal: &Refusal) {
-        for reply in self.usage_replies.drain(..) {
-            drop(reply.send(Err(UsageError::Retry)));
-        }
-        for (_, reply) in self.changes.drain(..) {
-            let refusal = refusal.clone();
-            drop(reply.send(Err(ChangeError::Refused { statement, refusal })));
-        }
-        for (_, reply) in self.settles.drain(..) {
-            let detail = "the partition is being rebuilt".to_owned();
-            drop(reply.send(Err(ValueError::Unavailable { detail })));
-        }
-        for read in self.reads.drain(..) {
-            read.fail("the partition is being rebuilt");
-        }
-        *self = Self::default();
-    }
-}
-
-impl Read {
-    fn fail(self, detail: &str) {
-        let error = ValueError::Unavailable { detail: detail.to_owned() };
-        // Whoever asked may have gone.
-        match self {
-            Self::Standings { reply, .. } => drop(reply.send(Err(error))),
-            Self::HasUsage { reply, .. } => drop(reply.send(Err(error))),
-            Self::Clock { reply, .. } => drop(reply.send(Err(error))),
-            Self::Cells { reply, .. } => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-/// Answers everybody, now that what they see is durable.
-fn answer(
-    held: &Held,
-    turn: Gathered,
-    outcomes: Vec<UsageOutcome>,
-    now: plimsoll_core::time::Timestamp,
-) {
-    for (reply, outcome) in turn.usage_replies.into_iter().zip(outcomes) {
-        drop(reply.send(Ok(outcome)));
-    }
-    for (_, reply) in turn.changes {
-        drop(reply.send(Ok(())));
-    }
-    for (_, reply) in turn.settles {
-        drop(reply.send(Ok(())));
-    }
-    let state = &held.memory.state;
-    for read in turn.reads {
-        match read {
-            Read::Standings { environment, customer, entitlements, reply } => {
-                let asked = (environment, customer, &entitlements[..]);
-                drop(reply.send(Ok(standing::standings(state, asked, now))));
-            }
-            Read::HasUsage { environment, customer, reply } => {
-                let now = state.stamp(environment, now);
-                let last = state.last_usage_at(customer);
-                let is_recent = |it| now.ms_since(it) <= limits::DEDUPE_WINDOW_MS;
-                drop(reply.send(Ok(last.is_some_and(is_recent))));
-            }
-            Read::Clock { environment, reply } => {
-                drop(reply.send(Ok(state.stamp(environment, now))));
-            }
-            Read::Cells { wanted, reply } => {
-                drop(reply.send(Ok(cells::open_cells(state, &wanted))));
-            }
-        }
-    }
-}
-
 /// Nothing was written, because something could not be read.
 fn lost(error: &dyn std::error::Error) -> Failure {
     Failure::Lost { certain: true, detail: error.to_string() }
-}
-
-fn refuse(request: Request) {
-    let mut turn = Gathered::default();
-    turn.add(request);
-    turn.fail("the partition is recovering");
 }

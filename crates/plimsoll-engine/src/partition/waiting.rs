@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use plimsoll_core::{ids::EnvironmentId, limits};
 
-use super::{UsageError, owner::Gathered};
+use super::{UsageError, gathered::Gathered};
 use crate::ops::port::ChangeError;
 
 /// The requests that wait.
