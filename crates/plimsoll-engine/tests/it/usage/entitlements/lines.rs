@@ -102,13 +102,11 @@ async fn overage_that_is_carried_into_a_window_crosses_lines_there() {
     acme.pass(HOUR);
     acme.reset(&json!({"preserve_overage": true})).await.unwrap();
     assert_eq!(acme.stands().await, "30/100 70 0");
-    // The reset itself is told too, by hand as it was.
-    let expected = ["  manual", "20 crossed reset", "20 crossed usage"];
+    let expected = ["20 crossed reset", "20 crossed usage"];
     assert_eq!(crossings(&acme).await, expected);
     acme.pass(HOUR);
     acme.reset(&json!({})).await.unwrap();
     acme.uses(25).await;
-    let expected =
-        ["  manual", "  manual", "20 crossed reset", "20 crossed usage", "20 crossed usage"];
+    let expected = ["20 crossed reset", "20 crossed usage", "20 crossed usage"];
     assert_eq!(crossings(&acme).await, expected, "every line is armed again");
 }
