@@ -141,9 +141,11 @@ impl State {
                 let cells = customer.cells_of(meter);
                 let mut leave = |it| hand_over(around.archive, meter, own, it);
                 cells.add(kind, measured, &mut leave)?;
-                let all = CellScope::Slice(slice);
-                let mut leave = |it| hand_over(around.archive, meter, all, it);
-                totals.entry(meter).or_default().add_to_slice(kind, measured, &mut leave);
+                if reading.meter.aggregation.is_small() {
+                    let all = CellScope::Slice(slice);
+                    let mut leave = |it| hand_over(around.archive, meter, all, it);
+                    totals.entry(meter).or_default().add_to_slice(kind, measured, &mut leave);
+                }
                 // Each of them counts, whatever becomes of the others.
                 let entitled = customer.metered_mut().filter(|it| it.meter == meter);
                 entitled

@@ -181,6 +181,12 @@ impl Aggregation {
         !matches!(self, Self::Average { .. } | Self::Min { .. } | Self::WeightedSum { .. })
     }
 
+    /// Whether what it adds up to takes the same few bytes however much is added. Only then is the
+    /// usage of many customers kept together.
+    pub fn is_small(&self) -> bool {
+        !matches!(self, Self::UniqueCount { .. } | Self::BucketedMax { .. })
+    }
+
     /// What stands at the value's path, as an amount of an event of this time.
     fn amount(&self, found: FoundValue<'_>, time: Timestamp) -> Result<Amount, UncountedReason> {
         match self {

@@ -105,11 +105,6 @@ impl Accumulator {
         }
     }
 
-    /// Whether it takes the same few bytes however much it holds.
-    pub fn is_small(&self) -> bool {
-        !matches!(self, Self::Unique(_) | Self::BucketMaxima(_))
-    }
-
     /// Adds what an event of this time brings; what cannot be held changes nothing.
     pub fn add(&mut self, time: Timestamp, amount: Amount) -> Result<(), UncountedReason> {
         match (self, amount) {
