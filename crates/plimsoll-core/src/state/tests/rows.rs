@@ -325,3 +325,20 @@ fn row_08_a_limit_where_there_was_none() {
         ",
     );
 }
+
+#[test]
+fn row_05_a_falling_line_that_a_group_opens_below_has_passed() {
+    check(
+        "
+        meter calls sum by=model
+        feature calls calls
+        rule warn left:100@model left:90@model
+        entitle acme calls 100 day  => 0/100
+        use acme 5 of calls model=a => 5/100
+        use acme 5 of calls model=a => 10/100; calls warn:left:90@a crossed (usage)
+        clock 2026-03-02
+        use acme 5 of calls model=a => 5/100
+        use acme 5 of calls model=a => 10/100; calls warn:left:90@a crossed (usage)
+        ",
+    );
+}
