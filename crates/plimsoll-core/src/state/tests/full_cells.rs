@@ -83,9 +83,7 @@ fn recounted(rows: &[Row], whose: impl Fn(CustomerId) -> u128, all_kinds: bool) 
                     let of_type = meters.iter().filter(move |it| {
                         it.environment == *environment && *it.event_type == *event.event_type
                     });
-                    let small = |it: &&&Meter| {
-                        all_kinds || Accumulator::is_small(&it.aggregation)
-                    };
+                    let small = |it: &&&Meter| all_kinds || it.aggregation.is_small();
                     of_type.filter(small).map(|it| it.id.bits()).collect::<Vec<_>>()
                 };
                 for event in events {

@@ -246,8 +246,10 @@ impl Look<'_> {
             it.silent = begins && !it.rule.evaluate_on_create;
         }
         found.sort_by_key(|it| {
-            let is_plain =
-                matches!(it.line.kind, LineKind::UsageValue | LineKind::BalanceValue | LineKind::Every);
+            let is_plain = matches!(
+                it.line.kind,
+                LineKind::UsageValue | LineKind::BalanceValue | LineKind::Every
+            );
             (it.level, !is_plain)
         });
         for index in 0..found.len() {
@@ -257,8 +259,8 @@ impl Look<'_> {
                     && other.line.kind != LineKind::Every
                     && falls(other.line.kind) == falls(it.line.kind)
             });
-            let is_several = it.rule.when_several == WhenSeveral::Highest
-                && it.line.kind != LineKind::Every;
+            let is_several =
+                it.rule.when_several == WhenSeveral::Highest && it.line.kind != LineKind::Every;
             let silent = it.silent || is_several && beaten;
             let Found { rule, line, step, count, .. } = *it;
             let key = if line.kind == LineKind::Every { None } else { step };

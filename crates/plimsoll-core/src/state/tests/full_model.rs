@@ -374,9 +374,8 @@ impl<'a> Tale<'a> {
         self.pots.sort_by_key(|it| it.order);
         let Measure { hard, soft, .. } = self.measure();
         let alive = self.pots.iter().filter(|it| it.phase != Phase::Ended);
-        let grants = alive.filter_map(|it| {
-            Some((it.grant.as_ref()?.id, it.left, it.phase == Phase::Active))
-        });
+        let grants = alive
+            .filter_map(|it| Some((it.grant.as_ref()?.id, it.left, it.phase == Phase::Active)));
         let (grants, window) = (grants.collect(), (self.now().from, self.now().to));
         Standing { usage: self.usage(), hard, soft, window, grants }
     }
@@ -545,9 +544,8 @@ impl Tale<'_> {
             }),
             1 | 5 => {
                 let is_void = |it: &Change| matches!(it, Change::Void(_));
-                let own = self.later.iter().position(|(at, it)| {
-                    *at == due && is_void(it) == (rank == 1)
-                });
+                let own =
+                    self.later.iter().position(|(at, it)| *at == due && is_void(it) == (rank == 1));
                 let (_, change) = self.later.remove(own.unwrap());
                 self.change(due, &change);
             }
@@ -794,9 +792,7 @@ fn total<'a>(kind: &Aggregation, events: impl Iterator<Item = &'a Event>) -> i64
         Aggregation::SumWithMultiplier { .. } => events.map(|it| -2 * it.halves).sum(),
         Aggregation::Max { .. } => events.map(|it| it.halves).max().unwrap_or(0),
         // The last of those with the latest time.
-        Aggregation::Latest { .. } => {
-            events.max_by_key(|it| it.time).map_or(0, |it| it.halves)
-        }
+        Aggregation::Latest { .. } => events.max_by_key(|it| it.time).map_or(0, |it| it.halves),
         Aggregation::UniqueCount { .. } => {
             2 * events.map(|it| it.halves).collect::<BTreeSet<_>>().len() as i64
         }

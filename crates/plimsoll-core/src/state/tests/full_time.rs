@@ -57,7 +57,8 @@ fn month_and_day(day: i64) -> (i64, i64) {
 fn first_day(month: i64) -> i64 {
     let (year, month) = (1970 + month.div_euclid(12), month.rem_euclid(12));
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let before = |year: i64| (year - 1) * 365 + (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
+    let before =
+        |year: i64| (year - 1) * 365 + (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
     let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     before(year) - before(1970) + lengths.iter().take(month as usize).sum::<i64>()
 }

@@ -179,8 +179,7 @@ impl World {
                 if anew {
                     self.anchored.entry(place).or_default().push(at);
                 }
-                let reset =
-                    ManualReset { at, retains_anchor: !anew, preserves_overage: preserves };
+                let reset = ManualReset { at, retains_anchor: !anew, preserves_overage: preserves };
                 let command = CustomerCommand::ResetEntitlement { customer, entitlement, reset };
                 self.change(place.0, command);
             }
@@ -209,13 +208,7 @@ impl World {
         (customer_id(place.0), entitlement_id(place), later(self.now(place.0), later_ms))
     }
 
-    fn usage(
-        &mut self,
-        place: Place,
-        halves: i64,
-        ago_ms: i64,
-        groups: [Option<&'static str>; 2],
-    ) {
+    fn usage(&mut self, place: Place, halves: i64, ago_ms: i64, groups: [Option<&'static str>; 2]) {
         let (own, now) = (environment_of(place.0), self.now(place.0));
         let mut time = now.plus_ms(-ago_ms);
         let anchored = self.anchored.get(&place).into_iter().flatten();
