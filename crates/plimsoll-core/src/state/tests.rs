@@ -9,6 +9,7 @@ mod full_history;
 mod full_laws;
 mod full_lines;
 mod full_model;
+mod full_tale;
 mod full_time;
 mod full_world;
 mod grants;

@@ -16,10 +16,7 @@ use crate::{
     command::{Command, ControlCommand},
     entitlement::period::Window,
     ids::CustomerId,
-    metering::{
-        accumulator::Accumulator,
-        cell::{Cell, CellKey, CellScope, GroupValues, Groups, Resolution},
-    },
+    metering::cell::{Cell, CellKey, CellScope, GroupValues, Groups, Resolution},
     quantity::Quantity,
     time::{DAY_MS, Timestamp},
 };

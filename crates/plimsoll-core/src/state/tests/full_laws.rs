@@ -304,14 +304,13 @@ fn pulses_only_tell_earlier(history: &History) -> TestCaseResult {
 /// What the segments of a window say was burned is its usage but for what none covered.
 fn burning_adds_up(rows: &[Row]) -> TestCaseResult {
     let model = Model::of(rows);
-    let (applied, outcome) = outcome_of(rows);
+    let (applied, _) = outcome_of(rows);
     for (id, holder) in &model.entitlements {
         let now = applied.state.stamp(model.home(*id), Timestamp::MIN);
         let own = applied.archive.segments.iter().filter(|((own, _), _)| own == id);
         let open = applied.state.open_segment(holder.customer, *id, now);
         let segments: Vec<Segment> = own.map(|(_, it)| it.clone()).chain(open.clone()).collect();
-        let turns = outcome.get(id).map_or(&[][..], |it| &it.1);
-        let opened: BTreeMap<_, _> = turns.iter().map(|it| it.opened).collect();
+        let opened = model.story(*id, rows.len(), now).map(|it| it.opened).unwrap_or_default();
         let mut last: Option<Stretch> = None;
         for it in segments.iter().map(stretch) {
             if let Some(last) = last.filter(|last| last.to == it.from) {

@@ -299,7 +299,7 @@ impl Look<'_> {
             }
         }
         let passed = known.multiples - left;
-        let reached = (1..).take_while(|it| it * every <= usage).count() as i64;
+        let reached = (1..=usage).take_while(|it| it * every <= usage).count() as i64;
         (reached > passed).then(|| {
             let (step, count) = (Some(reached * every), (reached - passed) as u64);
             Found { rule, line, step, count, level: 100 * reached * every, silent: false }

@@ -289,7 +289,8 @@ fn row_06_a_grant_arms_what_is_no_longer_reached() {
         "
         entitle acme tokens 100     => 0/100
         rule warn 80% left:10% resolved
-        use acme 95                 => 95/100; warn:80% crossed (usage); warn:left:10% crossed (usage)
+        use acme 95                 => 95/100; warn:80% crossed (usage); \
+            warn:left:10% crossed (usage)
         grant acme tokens g 100     => 95/200; warn:80% resolved (grant_active); \
             warn:left:10% resolved (grant_active)
         use acme 65                 => 160/200; warn:80% crossed (usage)

@@ -1,6 +1,7 @@
 //! Design 5.3, rows 1 to 8.
 //!
-//! Not here: later rows (`rows_from_9`), resets of row 5 (`time`), grants of rows 6 and 8 (`grants`).
+//! Not here: later rows (`rows_from_9`), resets of row 5 (`time`), grants of rows 6 and 8
+//! (`grants`).
 
 use super::ledger::check;
 
