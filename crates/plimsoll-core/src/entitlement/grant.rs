@@ -46,6 +46,11 @@ impl BurnOrder {
         Grant::burn_order_of_limit(self.priority, window.from, window.to)
     }
 
+    /// The place with another priority.
+    pub(crate) fn with_priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
+    }
+
     pub(crate) fn encode(self, writer: &mut Writer) {
         writer.byte(self.priority);
         writer.time(self.expires_at);

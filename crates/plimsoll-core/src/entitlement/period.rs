@@ -1,8 +1,9 @@
 //! Usage periods: when the usage of an entitlement starts again at zero.
 //!
 //! Windows are half open, `from <= t < to`, in UTC. Calendar periods start with the hour, the day,
-//! the ISO week, the month, the quarter, the half or the whole year; anchored ones at the anchor plus whole intervals, and an
-//! anchor on the 29th to 31st falls on the last day of a shorter month without losing its day.
+//! the ISO week, the month, the quarter, the half or the whole year; anchored ones at the anchor
+//! plus whole intervals, and an anchor on the 29th to 31st falls on the last day of a shorter
+//! month without losing its day.
 
 use jiff::{ToSpan, civil, tz::TimeZone};
 

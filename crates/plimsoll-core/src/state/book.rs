@@ -122,7 +122,7 @@ impl Book {
             start: Start { from: at, usage, limit, balances: Vec::new() },
         };
         book.absorb();
-        book.begin_segment(at, usage);
+        book.begin_segment(at, usage, &[]);
         book
     }
 
@@ -211,13 +211,17 @@ impl Book {
         self.grants.insert(place, Held { grant, pot, phase, recurs_at: None });
     }
 
+    /// When the limit burns among grants from now on.
+    pub(super) fn set_limit_priority(&mut self, priority: u8) {
+        self.limit_order = self.limit_order.with_priority(priority);
+    }
+
     /// The limit is another one from now on.
     pub(super) fn change_limit(&mut self, limit: Quantity) {
         let kept = self.limit.burned.min(limit);
         let excess = self.limit.burned.bounded_sub(kept);
         self.limit = Pot { balance: limit.bounded_sub(kept), burned: kept };
         self.overage = self.overage.bounded_add(excess);
-        self.absorb();
     }
 
     /// A new window begins: what is left rolls over as each grant says, the limit is whole again.
@@ -231,8 +235,8 @@ impl Book {
         self.limit = Pot::full(limit);
         self.limit_order = self.limit_order.in_window(window);
         self.overage = carried;
+        self.begin_segment(window.from, carried, &[]);
         self.absorb();
-        self.begin_segment(window.from, carried);
     }
 
     /// The next time at which something happens to a grant.
@@ -246,6 +250,12 @@ impl Book {
             Phase::Ended => Timestamp::MAX,
         };
         self.grants.iter().map(due).min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// The next time at which a grant that can be used expires.
+    pub(super) fn next_expiry(&self) -> Timestamp {
+        let active = self.grants.iter().filter(|it| it.phase == Phase::Active);
+        active.filter_map(|it| it.grant.expires_at).min().unwrap_or(Timestamp::MAX)
     }
 
     /// Ends what has expired at this time; whether anything has.
@@ -284,7 +294,6 @@ impl Book {
                 any = true;
             }
         }
-        self.absorb();
         any.then_some(Cause::GrantRecurred)
     }
 
@@ -299,7 +308,6 @@ impl Book {
                 any = true;
             }
         }
-        self.absorb();
         any.then_some(Cause::GrantActive)
     }
 
@@ -313,11 +321,28 @@ impl Book {
 
 /// Segments: stretches in which the same grants burned.
 impl Book {
-    /// The segment that ends now, before something happens to a grant; nothing if it has no length.
-    pub(super) fn end_segment(&self, at: Timestamp, usage: Quantity) -> Option<Segment> {
-        if at <= self.start.from {
-            return None;
-        }
+    /// Does something to grants or the limit: a segment ends before, and one begins after, in which
+    /// what has become available covers what was beyond everything. Nothing if nothing was done.
+    pub(super) fn change(
+        &mut self,
+        at: Timestamp,
+        usage: Quantity,
+        what: impl FnOnce(&mut Self) -> Option<Cause>,
+    ) -> Option<(Cause, Option<Segment>)> {
+        let ended = self.end_segment(at, usage);
+        // A segment has a length. What burned at the very moment at which this one began goes into
+        // the next: where a clock was set, everything happens at one moment.
+        let (usage, burned) = match ended {
+            Some(_) => (usage, Vec::new()),
+            None => (self.start.usage, self.burned_in_segment()),
+        };
+        let cause = what(self)?;
+        self.begin_segment(at, usage, &burned);
+        self.absorb();
+        Some((cause, ended))
+    }
+
+    fn burned_in_segment(&self) -> Vec<Burned> {
         let limit = Burned {
             grant: None,
             balance_at_start: self.start.limit,
@@ -328,24 +353,36 @@ impl Book {
             let burned = balance_at_start.bounded_sub(held.pot.balance);
             Some(Burned { grant: Some(*id), balance_at_start: *balance_at_start, burned })
         });
+        [limit].into_iter().chain(grants).collect()
+    }
+
+    /// The segment that ends now, before something happens to a grant; nothing if it has no length.
+    pub(super) fn end_segment(&self, at: Timestamp, usage: Quantity) -> Option<Segment> {
+        if at <= self.start.from {
+            return None;
+        }
         Some(Segment {
             from: self.start.from,
             to: at,
             usage: usage.bounded_sub(self.start.usage),
             overage: self.overage,
-            burned: [limit].into_iter().chain(grants).collect(),
+            burned: self.burned_in_segment(),
         })
     }
 
-    /// Begins a segment with everything as it stands.
-    pub(super) fn begin_segment(&mut self, at: Timestamp, usage: Quantity) {
-        let active = self.grants.iter().filter(|it| it.phase == Phase::Active);
-        self.start = Start {
-            from: at,
-            usage,
-            limit: self.limit.balance,
-            balances: active.map(|it| (it.grant.id, it.pot.balance)).collect(),
+    /// Begins a segment with everything as it stands, and with this much burned already.
+    fn begin_segment(&mut self, at: Timestamp, usage: Quantity, burned: &[Burned]) {
+        let burned = |grant: Option<GrantId>| {
+            let own = burned.iter().find(|it| it.grant == grant);
+            own.map_or(Quantity::ZERO, |it| it.burned)
         };
+        let balances = self.grants.iter().filter_map(|it| {
+            let already = burned(Some(it.grant.id));
+            let counts = it.phase == Phase::Active || !already.is_zero();
+            counts.then(|| (it.grant.id, it.pot.balance.bounded_add(already)))
+        });
+        let limit = self.limit.balance.bounded_add(burned(None));
+        self.start = Start { from: at, usage, limit, balances: balances.collect() };
     }
 }
 

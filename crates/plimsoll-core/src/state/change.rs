@@ -126,12 +126,19 @@ impl<'a> Evaluation<'a> {
                 match resets {
                     None => around.effects.push(Effect::Reset(Box::new(reset))),
                     Some((resets, index)) => match resets.get_mut(&index) {
-                        // Several windows that nobody saw begin are one reset.
-                        Some(known) if reset.cause == ResetCause::Period => {
+                        // Several windows that nobody saw begin are one reset; what someone asked
+                        // for is told by itself.
+                        Some(known)
+                            if (known.cause, reset.cause)
+                                == (ResetCause::Period, ResetCause::Period) =>
+                        {
                             known.skipped += 1 + reset.skipped;
                             known.opened = reset.opened;
                         }
-                        _ => drop(resets.insert(index, reset)),
+                        _ => {
+                            let before = resets.insert(index, reset);
+                            around.effects.extend(before.map(|it| Effect::Reset(Box::new(it))));
+                        }
                     },
                 }
             }
@@ -143,13 +150,14 @@ impl<'a> Evaluation<'a> {
         let Rolled { mut closed, skipped, cause } = rolled;
         closed.lines_seq = self.behind_since;
         let value = closed.value();
-        // What nobody used is made up again when a late event asks for it; but only someone who
-        // says so ends a window at a moment that no period tells.
-        if closed.is_touched() || cause == ResetCause::Manual {
+        // What nobody used is made up again when a late event asks for it, but only where the
+        // period tells from when to when it was.
+        let is_told = metered.period_window(closed.window.from) == closed.window;
+        if closed.is_touched() || !is_told || cause == ResetCause::Manual {
             around.archive.put_window(self.customer, metered.entitlement, closed);
         }
         let (frame, gauge, _) = metered.parts();
-        self.open(&frame, gauge);
+        self.open(&frame, gauge, None);
         if !metered.usage().is_zero() {
             Self { cause: Cause::Reset, ..*self }.settle_all(metered, around.effects);
         }
@@ -231,8 +239,11 @@ impl Evaluation<'_> {
     ) {
         for group in groups_of(meter, event) {
             let added = add_to_group(groups, group, kind, event.time, event.amount);
-            let Some((before, gauge)) = added else { continue };
+            let Some((before, is_new, gauge)) = added else { continue };
             let usage = gauge.accumulated.usage();
+            if is_new {
+                self.open(frame, gauge, Some(group));
+            }
             if !gauge.is_calm_at(usage) {
                 self.settle(frame, gauge, Some(group), before, effects);
             }
@@ -273,7 +284,7 @@ impl Evaluation<'_> {
     fn unused(&self, metered: &Metered, time: Timestamp) -> ClosedWindow {
         let mut closed = ClosedWindow::unused(metered, time, self.behind_since);
         let (frame, gauge, _) = closed.parts(metered.entitlement, metered.feature);
-        self.open(&frame, gauge);
+        self.open(&frame, gauge, None);
         closed
     }
 }

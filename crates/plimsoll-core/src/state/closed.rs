@@ -62,7 +62,9 @@ impl ClosedWindow {
     /// Whether anything has happened in it.
     pub(super) fn is_touched(&self) -> bool {
         let gauge = &self.gauge;
-        !gauge.accumulated.is_empty() || !gauge.lines.is_empty() || !self.carried.is_zero()
+        let is_used = !gauge.accumulated.is_empty() || !self.carried.is_zero();
+        // Corrections may leave nothing of the whole, and something of its groups.
+        is_used || !gauge.lines.is_empty() || !self.groups.is_empty()
     }
 
     pub(super) fn usage(&self) -> Quantity {

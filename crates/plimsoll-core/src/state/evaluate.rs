@@ -154,10 +154,12 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// A window has begun (row 5): a falling line at or above the opening balance counts as passed.
-    pub(super) fn open(&self, frame: &Frame<'_>, gauge: &mut Gauge) {
-        let usage = frame.carried.bounded_add(gauge.accumulated.usage());
-        for standing in self.lines_on(frame, None) {
+    /// A window has begun, or the first event of a group has come (row 5): a falling line at or
+    /// above the opening balance counts as passed.
+    pub(super) fn open(&self, frame: &Frame<'_>, gauge: &mut Gauge, group: Option<Group<'_>>) {
+        // What was carried over belongs to no group.
+        let usage = if group.is_some() { Quantity::ZERO } else { frame.carried };
+        for standing in self.lines_on(frame, group) {
             let falling = standing.line.kind.direction() == Direction::Falling;
             // A line that the customer has not seen yet is about to begin to apply (row 9).
             if !falling || standing.entered > self.behind_since {

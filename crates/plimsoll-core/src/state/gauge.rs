@@ -185,26 +185,28 @@ pub(super) fn check_room<'a>(
     Ok(())
 }
 
-/// The gauge of a group, after an amount was added to it; nothing if it does not fit.
+/// The gauge of a group, after an amount was added to it, with its usage before and whether it is
+/// the first; nothing if it does not fit.
 pub(super) fn add_to_group<'a>(
     gauges: &'a mut GroupGauges,
     group: Group<'_>,
     kind: &Accumulator,
     time: Timestamp,
     amount: Amount,
-) -> Option<(Quantity, &'a mut Gauge)> {
+) -> Option<(Quantity, bool, &'a mut Gauge)> {
     if !gauges.contains_key(group.key) {
         gauges.insert(group.key.into(), BTreeMap::new());
     }
     let values = gauges.get_mut(group.key)?;
-    if !values.contains_key(group.value) {
+    let is_new = !values.contains_key(group.value);
+    if is_new {
         values.insert(group.value.into(), Gauge::new(kind.emptied()));
     }
     let gauge = values.get_mut(group.value)?;
     let before = gauge.accumulated.usage();
     // A part of a total that fits does not fit only where negative values made the total small.
     gauge.accumulated.add(time, amount).ok()?;
-    Some((before, gauge))
+    Some((before, is_new, gauge))
 }
 
 pub(super) fn encode_groups(gauges: &GroupGauges, writer: &mut Writer) {

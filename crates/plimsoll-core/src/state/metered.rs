@@ -151,6 +151,9 @@ impl Metered {
             let extra = self.extra_mut();
             extra.limit_priority = terms.limit_priority;
             extra.preserves_overage = terms.preserves_overage;
+            if let Some(book) = &mut extra.book {
+                book.set_limit_priority(terms.limit_priority);
+            }
         }
         let follows_billing = |it: UsagePeriod| it.interval == Interval::BillingCycle;
         if follows_billing(self.period) && follows_billing(terms.period) {
@@ -390,10 +393,8 @@ impl Metered {
     ) -> Option<Cause> {
         let usage = self.usage();
         let book = self.extra.as_mut()?.book.as_mut()?;
-        let segment = book.end_segment(at, usage);
-        let cause = what(book)?;
+        let (cause, segment) = book.change(at, usage, what)?;
         segments.extend(segment);
-        book.begin_segment(at, usage);
         Some(cause)
     }
 
@@ -418,7 +419,11 @@ impl Metered {
         let Some(extra) = &self.extra else { return now };
         let grants = extra.book.as_ref().map_or(Timestamp::MAX, Book::next_due);
         let scheduled = extra.scheduled.first().map_or(Timestamp::MAX, |it| it.at);
-        now.min(grants).min(scheduled)
+        // Grants end before the window of that moment does, so in the one that comes to its end.
+        let expires = extra.book.as_ref().map_or(Timestamp::MAX, Book::next_expiry);
+        let voids = extra.scheduled.iter().find(|it| matches!(it.change, Change::Void(_)));
+        let ends = expires.min(voids.map_or(Timestamp::MAX, |it| it.at));
+        now.min(grants).min(scheduled).min(ends.plus_ms(-1))
     }
 
     /// Someone says that usage starts again. A window has at least a millisecond.

@@ -4,6 +4,14 @@
 
 mod aggregations;
 mod corners;
+mod full_cells;
+mod full_history;
+mod full_laws;
+mod full_lines;
+mod full_model;
+mod full_tale;
+mod full_time;
+mod full_world;
 mod grants;
 mod history;
 mod kinds;

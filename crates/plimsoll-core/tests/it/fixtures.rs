@@ -1,9 +1,9 @@
 //! The bytes of every stored layout, as each released core wrote them.
 //!
-//! `tests/fixtures/v1/`, `v2/` … hold them as hexadecimal text. Stored bytes outlive the binary that wrote
-//! them: a fixture is never edited once its version is released. While [`CORE_VERSION`] is still
-//! the version of the folder, `PLIMSOLL_WRITE_FIXTURES=1 cargo test -p plimsoll-core` writes them
-//! anew.
+//! `tests/fixtures/v1/`, `v2/` … hold them as hexadecimal text. Stored bytes outlive the binary
+//! that wrote them: a fixture is never edited once its version is released. While [`CORE_VERSION`]
+//! is still the version of the folder, `PLIMSOLL_WRITE_FIXTURES=1 cargo test -p plimsoll-core`
+//! writes them anew.
 //!
 //! Not here: that arbitrary values round trip (`commands`).
 

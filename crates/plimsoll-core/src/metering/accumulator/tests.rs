@@ -1,3 +1,7 @@
+//! What accumulators hold, in whatever order and parts it came.
+//!
+//! Not here: windows and limits (`state::tests`).
+
 use proptest::prelude::*;
 
 use super::*;

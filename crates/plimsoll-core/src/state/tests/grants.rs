@@ -289,7 +289,8 @@ fn row_06_a_grant_arms_what_is_no_longer_reached() {
         "
         entitle acme tokens 100     => 0/100
         rule warn 80% left:10% resolved
-        use acme 95                 => 95/100; warn:80% crossed (usage); warn:left:10% crossed (usage)
+        use acme 95                 => 95/100; warn:80% crossed (usage); \
+            warn:left:10% crossed (usage)
         grant acme tokens g 100     => 95/200; warn:80% resolved (grant_active); \
             warn:left:10% resolved (grant_active)
         use acme 65                 => 160/200; warn:80% crossed (usage)
@@ -395,4 +396,66 @@ fn segments_end_where_something_happens_to_a_grant() {
         segments acme tokens        => 50/0, 50/50
         ",
     );
+}
+
+#[test]
+fn what_absorbed_overage_was_burned() {
+    check(
+        "
+        entitle acme tokens 10      => 0/10
+        use acme 30                 => 30/10
+        clock 2026-03-02
+        grant acme tokens g 100 priority=5 => 30/110
+        use acme 30                 => 60/110
+        clock 2026-03-03
+        void acme tokens g          => 60/60
+        burned acme tokens          => g 50
+        ",
+    );
+}
+
+#[test]
+fn what_burned_at_the_moment_at_which_a_segment_began_is_not_lost() {
+    check(
+        "
+        entitle acme tokens 0       => 0/0
+        grant acme tokens g 100     => 0/100
+        use acme 50                 => 50/100
+        void acme tokens g          => 50/50
+        grant acme tokens h 10      => 50/60
+        clock 2026-03-02
+        void acme tokens h          => 50/50
+        segments acme tokens        => 50/0
+        burned acme tokens          => g 50
+        ",
+    );
+}
+
+#[test]
+fn the_priority_of_the_limit_changes_with_the_terms() {
+    check(
+        "
+        entitle acme tokens 10 limit-priority=9 => 0/10
+        grant acme tokens g 10 priority=5 => 0/20
+        entitle acme tokens 10 limit-priority=1 => 0/20
+        use acme 10                 => 10/20
+        grants acme tokens          => g 10
+        ",
+    );
+}
+
+#[test]
+fn a_grant_that_expires_with_a_window_ends_in_it_however_late_that_is_seen() {
+    for pulse in ["", "clock 2026-03-01 11:30\n pulse\n"] {
+        let script = "
+            entitle acme tokens 5 hour => 0/5
+            grant acme tokens g 10 until=2026-03-01_12:00 => 0/15
+            rule warn left:10
+            PULSE
+            clock 2026-03-01 12:30
+            pulse                   => warn:left:10 crossed (grant_expired)
+            closed acme tokens      => 0/5 from 2026-03-01T11:00:00Z
+            ";
+        check(&script.replace("PULSE", pulse));
+    }
 }

@@ -121,3 +121,17 @@ fn lines_on_groups_follow_the_rows_too() {
         ",
     );
 }
+
+#[test]
+fn a_line_on_every_multiple_does_not_catch_up_when_its_rule_is_enabled() {
+    check(
+        "
+        entitle acme tokens 100     => 0/100
+        rule warn every:10 disabled
+        use acme 35                 => 35/100; \
+            warn:every:10#30x3 crossed (usage) unsent: rule_disabled
+        rule warn every:10
+        use acme 10                 => 45/100; warn:every:10#40x1 crossed (usage)
+        ",
+    );
+}

@@ -20,7 +20,7 @@ use crate::{
     time::{DAY_MS, Timestamp},
 };
 
-const CASES: u32 = 2_000;
+const CASES: u32 = 10_000;
 
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();

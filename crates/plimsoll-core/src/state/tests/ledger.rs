@@ -44,7 +44,8 @@ use crate::{
 mod show;
 mod words;
 
-use words::{Data, aggregation_of, interval_of, limits_of, line_of, quantity, time};
+pub(super) use words::Data;
+use words::{aggregation_of, interval_of, limits_of, line_of, quantity, time};
 
 const ENVIRONMENT: EnvironmentId = EnvironmentId::from_parts(0, 1);
 
@@ -213,6 +214,7 @@ impl Ledger {
             }
             ["grants", customer, feature] => (Some(self.balances(customer, feature)), Vec::new()),
             ["segments", customer, feature] => (Some(self.segments(customer, feature)), Vec::new()),
+            ["burned", customer, feature] => (Some(self.burned(customer, feature)), Vec::new()),
             ["closed", customer, feature] => (Some(self.closed(customer, feature)), Vec::new()),
             ["entitle", customer, feature, what, rest @ ..] => {
                 let effects = self.entitle(customer, feature, what, rest);

@@ -191,7 +191,7 @@ impl Model {
         }
     }
 
-    /// The windows that have begun, and what has begun or ceased to apply, since somebody last looked.
+    /// The windows that have begun, and what has begun or ceased to apply, since the last look.
     fn catch_up(&mut self, customer: CustomerId, at: Timestamp, fired: &mut Vec<Fired>) {
         let Some(person) = self.customers.get_mut(&customer) else { return };
         let look = Look {
@@ -404,8 +404,12 @@ impl Look<'_> {
         }
     }
 
-    /// A line that does not apply any more has a new chance on the day it does again.
+    /// A line that does not apply any more has a new chance on the day it does again; one that is in
+    /// no rule any more never comes again, and is forgotten.
     fn leave(&self, held: &mut Held) {
+        let standing = self.rules.values().flat_map(|it| it.lines.iter().map(|it| it.id));
+        let (standing, window): (BTreeSet<LineId>, _) = (standing.collect(), self.window(held));
+        held.marks.retain(|(own, line), _| *own != window || standing.contains(line));
         let applying: BTreeSet<LineId> = self.lines(held).iter().map(|(_, it)| it.id).collect();
         for ((_, line), (generation, mark)) in &mut held.marks {
             if *mark != Mark::Armed && !applying.contains(line) {

@@ -1,6 +1,7 @@
 //! Design 5.3, rows 1 to 8.
 //!
-//! Not here: later rows (`rows_from_9`), resets of row 5 (`time`), grants of rows 6 and 8 (`grants`).
+//! Not here: later rows (`rows_from_9`), resets of row 5 (`time`), grants of rows 6 and 8
+//! (`grants`).
 
 use super::ledger::check;
 
@@ -322,6 +323,23 @@ fn row_08_a_limit_where_there_was_none() {
         use acme 95                 => 95/unlimited
         entitle acme tokens 100     => 95/100; warn:80% crossed (limit_changed); \
             warn:left:10 crossed (limit_changed)
+        ",
+    );
+}
+
+#[test]
+fn row_05_a_falling_line_that_a_group_opens_below_has_passed() {
+    check(
+        "
+        meter calls sum by=model
+        feature calls calls
+        rule warn left:100@model left:90@model
+        entitle acme calls 100 day  => 0/100
+        use acme 5 of calls model=a => 5/100
+        use acme 5 of calls model=a => 10/100; calls warn:left:90@a crossed (usage)
+        clock 2026-03-02
+        use acme 5 of calls model=a => 5/100
+        use acme 5 of calls model=a => 10/100; calls warn:left:90@a crossed (usage)
         ",
     );
 }

@@ -337,3 +337,54 @@ fn a_clock_goes_back_only_before_there_is_usage() {
         ",
     );
 }
+
+#[test]
+fn a_reset_that_someone_asked_for_is_told_by_itself() {
+    check(
+        "
+        show resets
+        entitle acme tokens 100 day => 0/100
+        use acme 90                 => 90/100
+        reset acme tokens 2026-03-03_10:00 => 90/100
+        clock 2026-03-05
+        pulse                       => reset 90/100 to 0/100 skipped 1 (period); \
+            reset 0/100 to 0/100 (manual); reset 0/100 to 0/100 skipped 1 (period)
+        ",
+    );
+}
+
+#[test]
+fn row_11_a_window_that_someone_began_keeps_its_start() {
+    check(
+        "
+        entitle acme tokens 100 day => 0/100
+        use acme 90                 => 90/100
+        clock 2026-03-01 10:00
+        reset acme tokens           => 0/100
+        clock 2026-03-02
+        pulse
+        use acme 5 from 2026-03-01 12:00 => 0/100
+        closed acme tokens          => 90/100 from 2026-03-01T00:00:00Z, \
+            5/100 from 2026-03-01T10:00:00Z
+        ",
+    );
+}
+
+#[test]
+fn row_11_groups_that_cancel_out_are_kept() {
+    check(
+        "
+        meter calls sum by=model
+        feature calls calls
+        rule warn 5@model
+        entitle acme calls 100 day  => 0/100
+        use acme 8 of calls model=a => 8/100; calls warn:5@a crossed (usage)
+        use acme -8 of calls model=b => 0/100
+        clock 2026-03-02
+        use acme 1 of calls         => 1/100
+        use acme 7 of calls model=a from 2026-03-01 12:00 => 1/100
+        use acme 14 of calls model=b from 2026-03-01 12:00 => 1/100; \
+            calls warn:5@b late crossed (usage)
+        ",
+    );
+}

@@ -30,6 +30,18 @@ impl Ledger {
         shown.collect::<Vec<_>>().join(", ")
     }
 
+    /// What each grant gave in the segments that have ended, of those that gave anything.
+    pub(super) fn burned(&self, customer: &str, feature: &str) -> String {
+        let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];
+        let own = self.archive.segments.iter().filter(|((owner, _), _)| *owner == entitlement);
+        let shown =
+            own.flat_map(|(_, it)| &it.burned).filter(|it| !it.burned.is_zero()).map(|it| {
+                let own = self.grants.iter().find(|(_, id)| Some(**id) == it.grant);
+                format!("{} {}", own.map_or("limit", |(name, _)| name), it.burned)
+            });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
     /// `used/limit from start` of each closed window.
     pub(super) fn closed(&self, customer: &str, feature: &str) -> String {
         let entitlement = self.entitlements[&(customer.to_owned(), feature.to_owned())];

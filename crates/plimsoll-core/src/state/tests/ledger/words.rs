@@ -40,7 +40,7 @@ pub(super) fn line_of(word: &str) -> (LineKind, Quantity, Option<LineGroup>) {
 }
 
 /// What an event holds, by name.
-pub(super) struct Data<'a>(pub(super) BTreeMap<&'a str, &'a str>);
+pub(in super::super) struct Data<'a>(pub(in super::super) BTreeMap<&'a str, &'a str>);
 
 impl EventData for Data<'_> {
     fn find(&mut self, path: &ValuePath) -> FoundValue<'_> {
