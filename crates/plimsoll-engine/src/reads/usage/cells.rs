@@ -116,7 +116,7 @@ impl UsageReader {
         budget: &mut Budget,
     ) -> Result<(), UsageError> {
         let mut first = first_customer(query);
-        // A filter may leave little of what a look brings, so that a short page needs many customers.
+        // A filter may leave little of what a look brings: a short page may need many customers.
         let page = query.limit.max(limits::PAGE) + 1;
         let limit = if query.by_customer { page } else { limits::USAGE_OPEN };
         loop {
@@ -232,7 +232,8 @@ impl UsageReader {
 
 /// Whether a total tells all that is asked of it.
 ///
-/// Without group-by keys there cannot be too many of their values: then a sum went beyond 28 digits.
+/// Without group-by keys there cannot be too many of their values: then a sum went beyond 28
+/// digits.
 /// With them that cannot be told, and need not be: the customers together would do the same.
 fn is_whole(cell: &Cell, query: &UsageQuery, sums: &Sums<'_>) -> bool {
     let may_lack = sums.needs_groups() || query.meter.group_by.is_empty();

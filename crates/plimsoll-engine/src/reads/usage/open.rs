@@ -4,13 +4,14 @@
 //! of its partition; the open day does not hold the open hour yet. When a later hour begins, the
 //! open hour becomes a row of the store and is added to the open day; when an hour of a later day
 //! closes, the open day becomes a row. Both happen in the transaction of the usage that closes
-//! them, and a partition answers what is committed. So whoever takes the open cells first and reads
-//! rows afterwards has everything that was committed when the open cells were taken, in one of them
-//! or in both. In both it is only if the cell has closed in between, and then the row holds all that
-//! the open one held: the row of an hour replaces the open hour; the row of a day replaces the open
-//! day of that date, and the open hour too, if it is of that date, since a day closes after all its
-//! hours. An hour that closed while its day stays open has changed nothing in what a day adds up to,
-//! open day and open hour, because the row of an hour is not looked at where a day is.
+//! them, and a partition answers what is committed. So whoever takes the open cells first and
+//! reads rows afterwards has everything that was committed when the open cells were taken, in one
+//! of them or in both. In both it is only if the cell has closed in between, and then the row
+//! holds all that the open one held: the row of an hour replaces the open hour; the row of a day
+//! replaces the open day of that date, and the open hour too, if it is of that date, since a day
+//! closes after all its hours. An hour that closed while its day stays open has changed nothing
+//! in what a day adds up to, open day and open hour, because the row of an hour is not looked at
+//! where a day is.
 //!
 //! Not here: the partitions' side (`partition::cells`), reading rows (`closed`).
 
