@@ -404,8 +404,8 @@ impl Look<'_> {
         }
     }
 
-    /// A line that does not apply any more has a new chance on the day it does again; one that is
-    /// in no rule any more never comes again, and is forgotten.
+    /// A line that does not apply any more has a new chance on the day it does again; one that
+    /// is in no rule any more never comes again, and is forgotten.
     fn leave(&self, held: &mut Held) {
         let standing = self.rules.values().flat_map(|it| it.lines.iter().map(|it| it.id));
         let (standing, window): (BTreeSet<LineId>, _) = (standing.collect(), self.window(held));
