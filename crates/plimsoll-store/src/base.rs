@@ -61,6 +61,14 @@ pub fn delete_others(partition: u32, position: i64) -> Statement {
     )
 }
 
+/// Since when the logs of all partitions are whole, by the machine's clock; nothing if no row was
+/// ever pruned.
+pub async fn complete_from(store: &dyn Store) -> Result<Option<Timestamp>, ReadError> {
+    let sql = "SELECT max(at) FROM base WHERE slice = 0";
+    let rows = store.query(Statement::new("base.complete_from", sql, Vec::new())).await?;
+    Ok(rows.first().map(|it| it.opt_time(0)).transpose()?.flatten())
+}
+
 /// The newest complete base of a partition.
 pub async fn newest(store: &dyn Store, partition: u32) -> Result<Option<Base>, ReadError> {
     let sql = "SELECT position, at, stamped_at FROM base WHERE partition = $1 AND slice = 0 \

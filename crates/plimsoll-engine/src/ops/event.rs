@@ -12,9 +12,9 @@ use crate::{
     ops::{
         Context, Ops,
         control::unreadable,
-        page::{ListRequest, Page},
+        page::ListRequest,
         problem::{Problem, ProblemCode},
-        scalar::{Time, as_text},
+        scalar::{Time, as_text, as_text_or_null},
     },
     reads::{EventFilter, EventPlace, ListedEvent, ScanBudget, ScanError},
 };
@@ -42,6 +42,19 @@ pub struct AcceptedEvent {
     /// The meters that could not count it, and why; absent if it was counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uncounted: Vec<UncountedBy>,
+}
+
+/// One page of accepted events.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct AcceptedEvents {
+    /// The events, the newest first.
+    pub items: Vec<AcceptedEvent>,
+    /// What to ask for the next page with; null at the end.
+    pub next_cursor: Option<String>,
+    /// Events that were accepted before this may have been pruned; null if none ever was.
+    #[serde(with = "as_text_or_null")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub complete_from: Option<Timestamp>,
 }
 
 /// A meter that could not count an event.
@@ -103,7 +116,7 @@ impl Ops {
         &self,
         context: &Context,
         query: &EventQuery,
-    ) -> Result<Page<AcceptedEvent>, Problem> {
+    ) -> Result<AcceptedEvents, Problem> {
         let page = ListRequest { limit: query.limit, cursor: query.cursor.clone() };
         let limit = page.limit()?;
         let after = query.cursor.as_deref().map(read_cursor).transpose()?;
@@ -115,7 +128,8 @@ impl Ops {
         let view = self.view(context)?;
         let items = found.events.into_iter().map(|it| AcceptedEvent::of(it, &view));
         let items = items.collect::<Result<_, _>>()?;
-        Ok(Page { items, next_cursor: found.last.map(write_cursor) })
+        let complete_from = events.complete_from().await.map_err(|it| unreadable(&it))?;
+        Ok(AcceptedEvents { items, next_cursor: found.last.map(write_cursor), complete_from })
     }
 
     async fn event_filter(

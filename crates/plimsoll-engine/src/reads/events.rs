@@ -71,6 +71,11 @@ pub struct EventPage {
 }
 
 impl EventReader {
+    /// Since when every accepted event is there, by the machine's clock; nothing if none was pruned.
+    pub async fn complete_from(&self) -> Result<Option<Timestamp>, plimsoll_store::ReadError> {
+        plimsoll_store::base::complete_from(&*self.store).await
+    }
+
     /// Over a store that was made with so many partitions.
     pub fn new(store: Arc<dyn Store>, partitions: u32) -> Self {
         Self { store, partitions }

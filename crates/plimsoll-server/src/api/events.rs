@@ -13,8 +13,7 @@ use plimsoll_core::limits;
 use plimsoll_engine::{
     ingest::{self, IngestError, Mode, body::Buffer},
     ops::{
-        event::{AcceptedEvent, EventQuery},
-        page::Page,
+        event::{AcceptedEvents, EventQuery},
         problem::{Problem, ProblemCode},
     },
 };
@@ -74,13 +73,13 @@ pub(crate) async fn ingest_events(
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
     params(EventQuery),
-    responses((status = 200, description = "One page.", body = Page<AcceptedEvent>))
+    responses((status = 200, description = "One page.", body = AcceptedEvents))
 )]
 pub(crate) async fn list_events(
     State(app): State<App>,
     Reading(context): Reading,
     Query(request): Query<EventQuery>,
-) -> Answer<Json<Page<AcceptedEvent>>> {
+) -> Answer<Json<AcceptedEvents>> {
     Ok(Json(app.ops.list_events(&context, &request).await?))
 }
 

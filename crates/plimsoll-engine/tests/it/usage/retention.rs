@@ -5,7 +5,7 @@ use std::time::Duration;
 use plimsoll_core::{ids::EntitlementId, time::Timestamp};
 use plimsoll_engine::{
     deps::Clock as _,
-    ops::rule::backtest::BacktestRule,
+    ops::{event::EventQuery, rule::backtest::BacktestRule},
     retention::{self, RetentionError},
 };
 use plimsoll_store::{Lane, archive, base, faulty::Fault, log};
@@ -99,6 +99,21 @@ async fn what_is_old_goes_and_the_rest_still_verifies() {
     let verified = world.verified().await;
     assert_eq!(verified.differences, []);
     assert!(verified.notifications >= 3, "{verified:?}");
+}
+
+#[tokio::test]
+async fn listing_events_says_since_when_it_is_complete() {
+    let mut world = a_first_day().await;
+    let query = EventQuery::default();
+    let whole = world.engine.ops.list_events(&world.context(), &query).await.unwrap();
+    assert_eq!((whole.items.len(), whole.complete_from), (2, None));
+    world.clock.advance(DAY * 90);
+    world.uses("acme", 45).await;
+    world.restart().await;
+    world.prune().await.unwrap();
+    let pruned = world.engine.ops.list_events(&world.context(), &query).await.unwrap();
+    let expected = Some("2026-03-10T12:00:00Z".parse().unwrap());
+    assert_eq!((pruned.items.len(), pruned.complete_from), (1, expected));
 }
 
 #[tokio::test]
