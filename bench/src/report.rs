@@ -96,7 +96,7 @@ pub(crate) fn json_lines(figures: &[Figure], options: &Bench) -> Vec<String> {
             json!({
                 "figure": figure.name, "value": figure.value, "unit": figure.unit,
                 "baseline": figure.baseline, "detail": detail, "backend": backend,
-                "customers": figure.customers.unwrap_or(options.customers()),
+                "customers": figure.customers.unwrap_or_else(|| options.customers()),
                 "batch": options.batch,
                 "seconds": options.seconds, "cores": machine::cores(), "commit": commit, "at": at,
             })

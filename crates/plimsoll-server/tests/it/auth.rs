@@ -11,13 +11,12 @@ fn opened_by(method: &Method, path: &str) -> Option<&'static [&'static str]> {
     match (method, path) {
         (_, "/healthz" | "/readyz" | "/metrics" | "/openapi.json") => None,
         (&Method::POST, "/v1/events") => Some(&["ingest"]),
-        (&Method::POST, "/v1/rules/backtest") => Some(&["read"]),
         (
             _,
             "/v1/customers/{customer}/entitlements/{feature}/value"
             | "/v1/customers/{customer}/access",
         ) => Some(&["read", "check"]),
-        (&Method::GET, _) => Some(&["read"]),
+        (&Method::GET, _) | (&Method::POST, "/v1/rules/backtest") => Some(&["read"]),
         _ => Some(&[]),
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Sums<'a> {
             return self.merge(customer, cell.from, &[], &cell.total);
         }
         let Groups::Each(groups) = &cell.groups else { return Ok(()) };
-        for (values, accumulator) in groups.iter() {
+        for (values, accumulator) in groups {
             if self.passes(values) {
                 self.merge(customer, cell.from, values, accumulator)?;
             }
