@@ -71,7 +71,8 @@ pub struct EventPage {
 }
 
 impl EventReader {
-    /// Since when every accepted event is there, by the machine's clock; nothing if none was pruned.
+    /// Since when every accepted event is there, by the machine's clock; nothing if none was
+    /// pruned.
     pub async fn complete_from(&self) -> Result<Option<Timestamp>, plimsoll_store::ReadError> {
         plimsoll_store::base::complete_from(&*self.store).await
     }
