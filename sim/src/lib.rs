@@ -13,6 +13,7 @@ pub mod executor;
 pub mod ledger;
 pub mod log;
 pub mod model;
+pub mod period;
 pub mod random;
 pub mod receiver;
 pub mod replay;

@@ -182,6 +182,7 @@ impl Simulation {
             partitions: self.partitions,
             vault: Arc::new(Vault::new(&[7; 32], Arc::clone(&self.random) as Arc<dyn Random>)),
             allow: allow.clone(),
+            keep_log_ms: None,
         };
         let client = ClientOptions {
             allow,
@@ -231,6 +232,7 @@ impl Simulation {
         self.until_ready(engine).await;
         let context = self.context(engine)?;
         let channels = setup::make(engine, &context).await.map_err(|it| it.to_string())?;
+        self.books.set_takers(&channels);
         self.world.channels = channels;
         Ok(())
     }
@@ -484,10 +486,8 @@ impl Simulation {
         if self.is_overtaken {
             return;
         }
-        for partition in 0..self.partitions {
-            let found = replay::compare(self.store.database(), partition);
-            self.findings.borrow_mut().extend(found);
-        }
+        let found = replay::compare(self.store.database(), self.partitions);
+        self.findings.borrow_mut().extend(found);
     }
 
     fn find(&self, finding: String) {
