@@ -40,6 +40,10 @@ const LIVES_MOST: u32 = 60;
 /// How long the partitions may take to come back in calm weather.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 const HOUR_MS: i64 = 3_600_000;
+/// How long what has become due may take to happen, the clock having been set meanwhile.
+const DUE_WITHIN: Duration = Duration::from_secs(65);
+/// How long it may take otherwise.
+const LEEWAY_MS: i64 = 5_000;
 /// How long the last webhooks may take to come to a healthy receiver.
 const DELIVERED_WITHIN: Duration = Duration::from_hours(1);
 
@@ -91,6 +95,8 @@ struct Simulation {
     books: Books,
     partitions: u32,
     token: Option<String>,
+    /// Whether everything happens in the sandbox, whose clock can be set.
+    is_sandbox: bool,
     rounds: u64,
     findings: RefCell<Findings>,
     tally: Tally,
@@ -132,11 +138,13 @@ impl Simulation {
         let database = MemoryStore::open().expect("memory has room for an empty schema");
         let mut dice = Dice::new(seed, "rounds");
         let partitions = dice.between(1, 3) as u32;
+        let is_sandbox = dice.percent(35);
         Self {
             store: SimStore::new(database, &clock, &trace, Dice::new(seed, "disk")),
             receivers: Receivers::new(&clock, &trace, Dice::new(seed, "receivers")),
             random: Arc::new(SeededRandom::new(Dice::new(seed, "random"))),
-            world: World::new(Dice::new(seed, "world")),
+            world: World::new(Dice::new(seed, "world"), is_sandbox),
+            is_sandbox,
             ledger: RefCell::default(),
             books: Books::new(partitions),
             rounds: dice.between(5, 14),
@@ -228,7 +236,8 @@ impl Simulation {
 
     async fn set_up(&mut self, engine: &Engine) -> Result<(), String> {
         let keys = engine.ops.bootstrap(None).await.map_err(|it| it.to_string())?;
-        self.token = keys.map(|it| it.live.token);
+        let pick = if self.is_sandbox { 1 } else { 0 };
+        self.token = keys.map(|it| [it.live, it.sandbox][pick].token.clone());
         self.until_ready(engine).await;
         let context = self.context(engine)?;
         let channels = setup::make(engine, &context).await.map_err(|it| it.to_string())?;
@@ -256,7 +265,7 @@ impl Simulation {
                 0
             }
             3 | 4 => {
-                wait_ms = 10_000 + up_to(20_000);
+                wait_ms = 10_000 + up_to(60_000);
                 0
             }
             5..=7 => -up_to(36 * HOUR_MS),
@@ -285,6 +294,7 @@ impl Simulation {
         let requests: Vec<Request> = (0..self.dice.between(1, 7))
             .map(|_| self.world.draw(&mut self.ledger.borrow_mut(), now_ms))
             .collect();
+        self.world.expect_moves(&requests, now_ms);
         let waits: Vec<Duration> =
             requests.iter().map(|_| Duration::from_micros(self.dice.below(12_000))).collect();
         self.store.set_weather(weather);
@@ -339,7 +349,8 @@ impl Simulation {
         events: Vec<crate::ledger::Event>,
     ) -> Result<Option<plimsoll_engine::ingest::Answer>, String> {
         let now_ms = self.clock.now().as_ms();
-        let request = self.ledger.borrow_mut().send(events, now_ms);
+        let clock = self.world.clock(now_ms);
+        let request = self.ledger.borrow_mut().send(events, now_ms, clock);
         let answer = world::send(engine, context, &request.body()).await?;
         if let Some(answer) = &answer {
             self.ledger.borrow_mut().answered(&request, answer)?;
@@ -430,8 +441,9 @@ impl Simulation {
     /// The environment of everything, once there is a notification in it.
     fn environment(&self) -> Option<plimsoll_core::ids::EnvironmentId> {
         let rows = at_once(plimsoll_store::resource::environments(self.store.database())).ok()?;
-        let live = rows.iter().find(|it| it.doc.contains("\"live\""))?;
-        live.id.parse().ok()
+        let kind = if self.is_sandbox { "\"sandbox\"" } else { "\"live\"" };
+        let own = rows.iter().find(|it| it.doc.contains(kind))?;
+        own.id.parse().ok()
     }
 
     /// Brings all ends together: every event is acknowledged, every webhook has come.
@@ -445,6 +457,7 @@ impl Simulation {
             self.request(engine, 0, Request::Send(rest)).await;
         }
         self.settle(engine).await;
+        self.come_to_rest(engine).await;
         // The machine's clock is set right: what a clock that ran ahead has made due is due then.
         let behind_ms = self.ledger.borrow().latest_ms() - self.clock.now().as_ms();
         self.clock.jump(behind_ms.max(0));
@@ -466,6 +479,17 @@ impl Simulation {
             let found =
                 check::compare_deliveries(database, rows, &self.receivers, destinations, healthy);
             self.findings.borrow_mut().extend(found);
+        }
+    }
+
+    /// What is due happens by itself, with nobody asking for anything.
+    async fn come_to_rest(&mut self, engine: &Engine) {
+        self.clock.sleep(DUE_WITHIN).await;
+        self.until_ready(engine).await;
+        self.check_durable();
+        if !self.is_overtaken {
+            let overdue = self.books.overdue(self.clock.now().as_ms() - LEEWAY_MS);
+            self.findings.borrow_mut().extend(overdue);
         }
     }
 
