@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt as _;
 use plimsoll_core::{
-    ids::{EntitlementId, EnvironmentId},
+    ids::{EntitlementId, EnvironmentId, MeterId},
     limits,
 };
 use plimsoll_engine::{engine::Engine, ops::Context};
@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::{
     ledger::EventKey,
-    log::{Fact, amount, read},
+    log::{Counts, Fact, Reading, amount, read},
     model::{self, Amount, Expected, Partition, What},
     receiver::Receivers,
 };
@@ -74,6 +74,26 @@ impl Books {
             it.catalogue.takers = channels.to_vec();
             it.catalogue.takers.sort();
         }
+    }
+
+    /// How many notifications must exist about windows that had closed, and about ones that began.
+    pub fn late_and_resets(&self) -> (u64, u64) {
+        let all = || self.partitions.iter().flat_map(|it| &it.expected);
+        let late = all().filter(|it| matches!(it.what, What::Line { is_late: true, .. }));
+        let resets = all().filter(|it| matches!(it.what, What::Reset { .. }));
+        (late.count() as u64, resets.count() as u64)
+    }
+
+    /// The meters, and how their values are put together.
+    pub fn meters(&self) -> BTreeMap<MeterId, Counts> {
+        self.partitions.iter().flat_map(Partition::meters).collect()
+    }
+
+    /// What came for a meter, by customer and hour.
+    pub fn used(&self, meter: MeterId) -> Vec<(String, i64, Vec<Reading>)> {
+        let all = self.partitions.iter().flat_map(|it| &it.used);
+        let own = all.filter(|(key, _)| key.0 == meter);
+        own.map(|((_, customer, hour), it)| (customer.to_string(), *hour, it.clone())).collect()
     }
 
     /// Entitlements to which something should have happened by themselves by now.

@@ -20,5 +20,6 @@ pub mod replay;
 pub mod run;
 pub mod store;
 pub mod trace;
+pub mod usage;
 pub mod weather;
 pub mod world;

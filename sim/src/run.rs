@@ -31,6 +31,7 @@ use crate::{
     replay,
     store::SimStore,
     trace::Trace,
+    usage,
     weather::Weather,
     world::{self, Request, World, setup},
 };
@@ -69,8 +70,26 @@ pub struct Tally {
     pub events: u64,
     /// Notifications in the store.
     pub notifications: u64,
+    /// Those of them about windows that had closed.
+    pub late: u64,
+    /// Those of them about windows that began.
+    pub resets: u64,
+    /// Rows of usage that were compared.
+    pub usage: u64,
     /// Processes that crashed.
     pub crashes: u64,
+}
+
+impl Tally {
+    /// Adds another one.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.notifications += other.notifications;
+        self.late += other.late;
+        self.resets += other.resets;
+        self.usage += other.usage;
+        self.crashes += other.crashes;
+    }
 }
 
 /// How the life of a process ended.
@@ -221,6 +240,9 @@ impl Simulation {
             }
             self.rounds -= 1;
             self.pass_time().await;
+            if self.dice.percent(10) {
+                self.come_to_rest(engine).await;
+            }
             if self.dice.percent(8) {
                 if self.dice.percent(30) {
                     self.store.set_weather(Weather::draw(&mut self.dice, self.clock.elapsed()));
@@ -491,6 +513,14 @@ impl Simulation {
             let overdue = self.books.overdue(self.clock.now().as_ms() - LEEWAY_MS);
             self.findings.borrow_mut().extend(overdue);
         }
+        match self.context(engine) {
+            Ok(context) => {
+                let (rows, found) = usage::compare(engine, &context, &self.books).await;
+                self.tally.usage += rows;
+                self.findings.borrow_mut().extend(found);
+            }
+            Err(problem) => self.find(problem),
+        }
     }
 
     /// Whether everything that the healthy channel is to get has come.
@@ -532,6 +562,7 @@ impl Simulation {
             Err(error) => self.find(error.to_string()),
         }
         self.tally.events = self.books.logged.len() as u64;
+        (self.tally.late, self.tally.resets) = self.books.late_and_resets();
         Report {
             seed,
             digest: self.trace.digest(),
@@ -555,7 +586,11 @@ impl Resolve for NoNames {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, notifications, crashes } = self;
-        write!(f, "{events} events, {notifications} notifications, {crashes} crashes")
+        let Self { events, notifications, late, resets, usage, crashes } = self;
+        write!(
+            f,
+            "{events} events, {notifications} notifications ({late} late, {resets} resets), "
+        )?;
+        write!(f, "{usage} rows of usage, {crashes} crashes")
     }
 }
