@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt as _;
 use plimsoll_core::{
-    ids::{EntitlementId, EnvironmentId},
+    ids::{EntitlementId, EnvironmentId, MeterId},
     limits,
 };
 use plimsoll_engine::{engine::Engine, ops::Context};
@@ -24,8 +24,8 @@ use serde_json::Value;
 
 use crate::{
     ledger::EventKey,
-    log::{Fact, amount, read},
-    model::{self, Expected, Partition},
+    log::{Counts, Fact, Reading, amount, read},
+    model::{self, Amount, Expected, Partition, What},
     receiver::Receivers,
 };
 
@@ -68,6 +68,39 @@ impl Books {
         }
     }
 
+    /// These channels take resets directly.
+    pub fn set_takers(&mut self, channels: &[String]) {
+        for it in &mut self.partitions {
+            it.catalogue.takers = channels.to_vec();
+            it.catalogue.takers.sort();
+        }
+    }
+
+    /// How many notifications must exist about windows that had closed, and about ones that began.
+    pub fn late_and_resets(&self) -> (u64, u64) {
+        let all = || self.partitions.iter().flat_map(|it| &it.expected);
+        let late = all().filter(|it| matches!(it.what, What::Line { is_late: true, .. }));
+        let resets = all().filter(|it| matches!(it.what, What::Reset { .. }));
+        (late.count() as u64, resets.count() as u64)
+    }
+
+    /// The meters, and how their values are put together.
+    pub fn meters(&self) -> BTreeMap<MeterId, Counts> {
+        self.partitions.iter().flat_map(Partition::meters).collect()
+    }
+
+    /// What came for a meter, by customer and hour.
+    pub fn used(&self, meter: MeterId) -> Vec<(String, i64, Vec<Reading>)> {
+        let all = self.partitions.iter().flat_map(|it| &it.used);
+        let own = all.filter(|(key, _)| key.0 == meter);
+        own.map(|((_, customer, hour), it)| (customer.to_string(), *hour, it.clone())).collect()
+    }
+
+    /// Entitlements to which something should have happened by themselves by now.
+    pub fn overdue(&self, now_ms: i64) -> Findings {
+        self.partitions.iter().flat_map(|it| it.overdue(now_ms)).collect()
+    }
+
     /// Reads what was appended since the last time.
     pub fn catch_up(&mut self, database: &MemoryStore) -> Findings {
         let mut findings = Findings::new();
@@ -100,6 +133,9 @@ impl Books {
                     }
                 }
                 self.partitions[partition].apply(&logged);
+                if let Some(finding) = self.partitions[partition].findings.pop() {
+                    return Err(finding);
+                }
             }
         }
     }
@@ -156,7 +192,7 @@ impl Books {
 
     /// Compares the values that the engine answers, and the documents in the store.
     pub async fn compare_values(
-        &self,
+        &mut self,
         engine: &Engine,
         context: &Context,
         database: &MemoryStore,
@@ -167,6 +203,8 @@ impl Books {
             let before = self.value(entitlement, now_ms());
             let name = entitlement.to_string();
             let answer = engine.ops.entitlement_value(context, &customer, &name).await;
+            // A partition may just have learned that a clock was set.
+            findings.extend(self.catch_up(database));
             let after = self.value(entitlement, now_ms());
             let answered = match &answer {
                 Ok(value) => serde_json::to_value(value).unwrap_or_default(),
@@ -180,7 +218,8 @@ impl Books {
             if answered != before && answered != after {
                 findings.push(format!("{name} of {customer} is {answered:?}, must be {before:?}"));
             }
-            findings.extend(document_difference(database, &name, before));
+            let base = self.partitions.iter().find_map(|it| it.base(entitlement));
+            findings.extend(document_difference(database, &name, base));
         }
         findings
     }
@@ -189,21 +228,33 @@ impl Books {
 fn value_in(json: &Value) -> Option<model::Value> {
     let usage = amount(json["usage"].as_str()?)?;
     let limit = json["limit"].as_str().and_then(amount);
-    Some(model::Value { usage, limit })
+    let window = (ms(&json["period"]["from"])?, ms(&json["period"]["to"])?);
+    let grants = json["grants"].as_array()?.iter().map(|it| {
+        let id = it["id"].as_str()?.to_owned();
+        Some((id, amount(it["balance"].as_str()?)?, it["is_active"].as_bool()?))
+    });
+    let grants = grants.collect::<Option<_>>()?;
+    let left = limit.map(|it| (it - usage).max(0));
+    (json["balance"].as_str().and_then(amount) == left).then_some(())?;
+    Some(model::Value { usage, limit, window, grants })
 }
 
 /// The document of an entitlement commits with the row of the log that says the same.
 fn document_difference(
     database: &MemoryStore,
     name: &str,
-    expected: Option<model::Value>,
+    expected: Option<Option<Amount>>,
 ) -> Option<String> {
     let row = at_once(resource::get(database, name)).ok().flatten();
     let document = row.filter(|it| it.deleted_at.is_none()).map(|it| it.doc);
     let json: Value = serde_json::from_str(&document.unwrap_or_default()).unwrap_or_default();
     let limit = json["limit"].as_str().and_then(amount);
-    (json.is_null() || Some(limit) != expected.map(|it| it.limit))
+    (json.is_null() || Some(limit) != expected)
         .then(|| format!("the document of {name} says {json}, the log {expected:?}"))
+}
+
+fn ms(json: &Value) -> Option<i64> {
+    json.as_str()?.parse().ok().map(|it: jiff::Timestamp| it.as_millisecond())
 }
 
 /// Every notification of an environment.
@@ -249,23 +300,42 @@ fn expected_of(row: &NotificationRow, known: &Expected) -> Option<Expected> {
     let word = |text: Option<&str>, known: &'static str| {
         if text == Some(known) { known } else { "another one" }
     };
-    let ms = |it: &Value| it.as_str()?.parse().ok().map(|it: jiff::Timestamp| it.as_millisecond());
+    let limit = |it: &Value| it["limit"].as_str().and_then(amount);
+    let is_reset = json["type"] == "entitlements.reset";
+    let (what, before) = if is_reset {
+        let what = What::Reset {
+            skipped: data["skipped"].as_i64()?,
+            closed_from_ms: ms(&data["previous_window"]["from"])?,
+            closed_limit: limit(&data["previous"]),
+        };
+        (what, &data["previous"]["usage"])
+    } else {
+        let kind = match &known.what {
+            What::Line { kind, .. } => word(data["line"]["kind"].as_str(), kind),
+            What::Reset { .. } => "another one",
+        };
+        let what = What::Line {
+            kind,
+            value: amount(data["line"]["value"].as_str()?)?,
+            event: data["crossed_by"]["id"].as_str().map(str::to_owned),
+            is_late: data["late"].as_bool()?,
+        };
+        (what, &data["previous_usage"])
+    };
     Some(Expected {
         position: row.ordinal >> ORDINAL_BITS,
-        rule: data["rule"]["id"].as_str()?.to_owned(),
+        rule: data["rule"]["id"].as_str().map(str::to_owned),
         customer: row.customer?.to_string(),
         entitlement: data["entitlement"]["id"].as_str()?.to_owned(),
-        kind: word(data["line"]["kind"].as_str(), known.kind),
-        line_value: amount(data["line"]["value"].as_str()?)?,
+        what,
         window_from_ms: ms(&data["window"]["from"])?,
         edge: word(Some(&row.edge), known.edge),
         cause: word(data["cause"].as_str(), known.cause),
         reason: row.reason.as_deref().map(|it| word(Some(it), known.reason.unwrap_or("none"))),
         at_ms: row.created_at.as_ms(),
-        before: amount(data["previous_usage"].as_str()?)?,
+        before: amount(before.as_str()?)?,
         usage: amount(data["value"]["usage"].as_str()?)?,
-        limit: data["value"]["limit"].as_str().and_then(amount),
-        event: data["crossed_by"]["id"].as_str().map(str::to_owned),
+        limit: limit(&data["value"]),
         channels: known.channels.clone(),
     })
 }

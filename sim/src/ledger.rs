@@ -50,11 +50,14 @@ impl Event {
         json
     }
 
-    /// Whether its time is one that is rejected at `now`.
-    fn is_out_of_time(&self, now_ms: i64) -> bool {
-        self.time_ms.is_some_and(|it| {
-            it - now_ms > limits::EVENT_TIME_AHEAD_MS || now_ms - it > limits::DEDUPE_WINDOW_MS
-        })
+    /// Whether its time is one that is rejected, where the environment's clock shows something from
+    /// `least` to `most`; nothing if that depends.
+    fn is_out_of_time(&self, (least, most): (i64, i64)) -> Option<bool> {
+        let Some(time) = self.time_ms else { return Some(false) };
+        let accepted = time - limits::EVENT_TIME_AHEAD_MS..=time + limits::DEDUPE_WINDOW_MS;
+        let (first, last) = (accepted.contains(&least), accepted.contains(&most));
+        let is_apart = most < *accepted.start() || *accepted.end() < least;
+        if first && last { Some(false) } else { is_apart.then_some(true) }
     }
 }
 
@@ -86,6 +89,8 @@ pub struct Request {
     events: Vec<Event>,
     /// Indexes that must be rejected for their time.
     out_of_time: BTreeSet<u32>,
+    /// Indexes that may be: the clock is being moved.
+    doubtful: BTreeSet<u32>,
     /// Events that nobody had sent before.
     fresh: Vec<EventKey>,
     /// Events of which nobody knew whether they were accepted.
@@ -115,15 +120,20 @@ impl Ledger {
         self.doomed.extend(subjects);
     }
 
-    /// Notes that these events are sent now.
-    pub fn send(&mut self, events: Vec<Event>, now_ms: i64) -> Request {
+    /// Notes that these events are sent now, where the environment's clock shows something between
+    /// these two.
+    pub fn send(&mut self, events: Vec<Event>, now_ms: i64, clock: (i64, i64)) -> Request {
         self.see_time(now_ms);
         let (mut fresh, mut unknown, mut out_of_time) = (Vec::new(), 0, BTreeSet::new());
-        let mut in_batch = BTreeSet::new();
+        let (mut in_batch, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
         for (index, event) in events.iter().enumerate() {
-            if event.is_out_of_time(now_ms) {
-                out_of_time.insert(index as u32);
-                continue;
+            match event.is_out_of_time(clock) {
+                Some(false) => {}
+                Some(true) => {
+                    out_of_time.insert(index as u32);
+                    continue;
+                }
+                None => drop(doubtful.insert(index as u32)),
             }
             if !in_batch.insert(event.key()) {
                 continue;
@@ -148,7 +158,7 @@ impl Ledger {
             };
             self.sent.entry(event.key()).or_insert_with(sent);
         }
-        Request { events, out_of_time, fresh, unknown }
+        Request { events, out_of_time, doubtful, fresh, unknown }
     }
 
     /// Takes an answer in, or says what is wrong with it.
@@ -160,7 +170,10 @@ impl Ledger {
         }
         let of = |index: &u32| request.events.get(*index as usize);
         let gone: Vec<u32> = rejected.difference(&request.out_of_time).copied().collect();
-        let may_be_gone = |it: &u32| of(it).is_some_and(|it| self.doomed.contains(&it.subject));
+        let may_be_gone = |it: &u32| {
+            request.doubtful.contains(it)
+                || of(it).is_some_and(|it| self.doomed.contains(&it.subject))
+        };
         if !gone.iter().all(may_be_gone) {
             return wrong("an event was rejected without a reason");
         }
@@ -244,25 +257,27 @@ mod tests {
     #[test]
     fn an_answer_says_what_can_be() {
         let mut ledger = Ledger::default();
-        let first = ledger.send(vec![event("1", None), event("1", None)], NOW_MS);
+        let first = ledger.send(vec![event("1", None), event("1", None)], NOW_MS, (NOW_MS, NOW_MS));
         assert!(ledger.answered(&first, &answer(2, 0, &[])).is_err(), "one of them is a duplicate");
         assert!(ledger.answered(&first, &answer(1, 0, &[])).is_err(), "it does not add up");
         assert!(ledger.answered(&first, &answer(1, 0, &[1])).is_err(), "rejected for no reason");
         assert_eq!(ledger.answered(&first, &answer(1, 1, &[])), Ok(()));
-        let again = ledger.send(vec![event("1", None)], NOW_MS);
+        let again = ledger.send(vec![event("1", None)], NOW_MS, (NOW_MS, NOW_MS));
         assert!(ledger.answered(&again, &answer(1, 0, &[])).is_err(), "accepted twice");
         assert_eq!(ledger.answered(&again, &answer(0, 1, &[])), Ok(()));
 
-        let lost = ledger.send(vec![event("2", None)], NOW_MS);
+        let lost = ledger.send(vec![event("2", None)], NOW_MS, (NOW_MS, NOW_MS));
         drop(lost);
-        let resent = ledger.send(vec![event("2", None), event("3", None)], NOW_MS);
+        let resent =
+            ledger.send(vec![event("2", None), event("3", None)], NOW_MS, (NOW_MS, NOW_MS));
         assert!(
             ledger.answered(&resent, &answer(0, 2, &[])).is_err(),
             "nobody had sent the second"
         );
         assert_eq!(ledger.answered(&resent, &answer(1, 1, &[])), Ok(()));
 
-        let ahead = ledger.send(vec![event("4", Some(NOW_MS + 3_600_001))], NOW_MS);
+        let ahead =
+            ledger.send(vec![event("4", Some(NOW_MS + 3_600_001))], NOW_MS, (NOW_MS, NOW_MS));
         assert!(ledger.answered(&ahead, &answer(1, 0, &[])).is_err(), "from the future");
         assert_eq!(ledger.answered(&ahead, &answer(0, 0, &[0])), Ok(()));
         assert!(ledger.unanswered().is_empty());
@@ -271,7 +286,7 @@ mod tests {
     #[test]
     fn what_was_acknowledged_is_in_the_log_once() {
         let mut ledger = Ledger::default();
-        let request = ledger.send(vec![event("1", None)], NOW_MS);
+        let request = ledger.send(vec![event("1", None)], NOW_MS, (NOW_MS, NOW_MS));
         let key = |id: &str| ("a".to_owned(), id.to_owned());
         let once = BTreeMap::from([(key("1"), 1)]);
         assert_eq!((ledger.compare(&once).len(), ledger.compare(&BTreeMap::new()).len()), (0, 0));

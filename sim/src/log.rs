@@ -14,18 +14,22 @@ use plimsoll_core::{
     },
     command::{Command, ControlCommand, CustomerCommand, RowKind},
     entitlement::{
-        Entitlement, EntitlementKind,
-        period::{Interval, UsagePeriod},
+        Entitlement, EntitlementKind, LIMIT_PRIORITY, grant::Grant, period::Interval,
+        period::UsagePeriod, source::Limits,
     },
-    ids::{ChannelId, CustomerId, EntitlementId, FeatureId, LineId, MeterId, RuleId},
+    ids::{ChannelId, CustomerId, EntitlementId, FeatureId, GrantId, LineId, MeterId, RuleId},
     line::{Line, LineKind},
-    rule::{Rule, WhenSeveral},
+    quantity::Quantity,
+    rule::{Rule, RuleKind, WhenSeveral},
 };
 use plimsoll_engine::partition::usage_row;
 use plimsoll_store::log::LogRow;
 use serde_json::Value;
 
-use crate::model::{Amount, UNIT};
+use crate::{
+    model::{Amount, UNIT},
+    period::Period,
+};
 
 /// One row.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub enum Fact {
     Rule { seq: u64, rule: RuleFact },
     /// A rule was deleted.
     RuleGone { seq: u64, rule: RuleId },
+    /// The clock of the environment was set.
+    Clock { now_ms: i64 },
     /// A customer was made.
     CustomerMade { customer: CustomerId, at_ms: i64 },
     /// A customer was deleted.
@@ -59,8 +65,20 @@ pub enum Fact {
     Entitled { customer: CustomerId, at_ms: i64, entitlement: EntitlementFact },
     /// An entitlement was deleted.
     Unentitled { customer: CustomerId, at_ms: i64, entitlement: EntitlementId },
-    /// The customers in these places are looked at.
+    /// A grant was put into an entitlement.
+    Granted { customer: CustomerId, at_ms: i64, entitlement: EntitlementId, grant: GrantFact },
+    /// Something happens to an entitlement, now or at a later time.
+    Changed {
+        customer: CustomerId,
+        at_ms: i64,
+        entitlement: EntitlementId,
+        due_ms: i64,
+        change: ChangeFact,
+    },
+    /// The customers in these places are looked at, if rules have changed.
     Sweep { at_ms: i64, slots: Range<u32> },
+    /// The customers in these places are looked at.
+    Pulse { at_ms: i64, slots: Vec<u32> },
     /// Events were accepted.
     Usage { at_ms: i64, events: Vec<UsageFact> },
 }
@@ -70,13 +88,65 @@ pub enum Fact {
 pub struct MeterFact {
     /// Which events.
     pub event_type: String,
-    /// The members to follow to the number; each event counts one without them.
-    path: Option<Vec<String>>,
+    /// What becomes of their values.
+    pub counts: Counts,
+    /// The members to follow to the value.
+    path: Vec<String>,
+}
+
+/// How values are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// How many events there are.
+    Events,
+    /// The sum of the values.
+    Sum,
+    /// The greatest value.
+    Greatest,
+    /// How many different values there are.
+    Different,
+}
+
+/// What an event brings to a meter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// A number.
+    Number(Amount),
+    /// A value that is told apart from others by its text.
+    Text(String),
+}
+
+/// A grant.
+#[derive(Debug, Clone)]
+pub struct GrantFact {
+    /// Its id.
+    pub id: GrantId,
+    /// How much.
+    pub amount: Amount,
+    /// Lower burns first.
+    pub priority: u8,
+    /// From when on.
+    pub from_ms: i64,
+    /// Up to when.
+    pub to_ms: Option<i64>,
+    /// What a reset leaves at least, and at most.
+    pub rollover: (Amount, Amount),
+}
+
+/// What happens to an entitlement at a moment.
+#[derive(Debug, Clone, Copy)]
+pub enum ChangeFact {
+    /// What is left of a grant ends.
+    Void(GrantId),
+    /// Usage starts again; whether what was beyond the limit is carried over, if that is said.
+    Reset(Option<bool>),
+    /// The limit is another one.
+    Limit(Option<Amount>),
 }
 
 /// A rule.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "a rule has four switches")]
+#[expect(clippy::struct_excessive_bools, reason = "a rule has that many switches")]
 pub struct RuleFact {
     /// Its id.
     pub id: RuleId,
@@ -96,6 +166,8 @@ pub struct RuleFact {
     pub evaluates_on_create: bool,
     /// Whether it only records.
     pub is_disabled: bool,
+    /// Whether it tells of resets.
+    pub tells_resets: bool,
 }
 
 /// Whom and what a rule covers; an empty list is everything.
@@ -133,6 +205,8 @@ pub enum LineFactKind {
     UsageValue,
     /// What is left of the limit.
     BalanceValue,
+    /// What is left, in percent of the limit.
+    BalancePercentage,
     /// Usage in percent of the limit, of the typed rules.
     Limit,
 }
@@ -144,18 +218,19 @@ impl LineFactKind {
             Self::UsagePercentage => "usage_percentage",
             Self::UsageValue => "usage_value",
             Self::BalanceValue => "balance_value",
+            Self::BalancePercentage => "balance_percentage",
             Self::Limit => "limit",
         }
     }
 
     /// Whether it is crossed by falling.
     pub fn falls(self) -> bool {
-        self == Self::BalanceValue
+        matches!(self, Self::BalanceValue | Self::BalancePercentage)
     }
 
     /// Whether its level is a share of the limit.
     pub fn is_share(self) -> bool {
-        matches!(self, Self::UsagePercentage | Self::Limit)
+        !matches!(self, Self::UsageValue | Self::BalanceValue)
     }
 }
 
@@ -170,44 +245,8 @@ pub struct EntitlementFact {
     pub limit: Option<Amount>,
     /// How long usage adds up.
     pub period: Period,
-}
-
-/// How long usage adds up, by the calendar.
-#[derive(Debug, Clone, Copy)]
-pub enum Period {
-    /// From hour to hour.
-    Hour,
-    /// From midnight to midnight.
-    Day,
-    /// From the first of a month to the next.
-    Month,
-}
-
-impl Period {
-    /// The window around a time, in milliseconds: its begin, and the begin of the next.
-    pub fn window_at(self, at_ms: i64) -> (i64, i64) {
-        const HOUR_MS: i64 = 3_600_000;
-        let fixed = |length: i64| {
-            let from = at_ms.div_euclid(length) * length;
-            (from, from + length)
-        };
-        match self {
-            Self::Hour => fixed(HOUR_MS),
-            Self::Day => fixed(24 * HOUR_MS),
-            Self::Month => {
-                let day = jiff::Timestamp::from_millisecond(at_ms)
-                    .expect("simulated times are in this century")
-                    .to_zoned(jiff::tz::TimeZone::UTC)
-                    .date();
-                let begin = |date: jiff::civil::Date| {
-                    let zoned = date.to_zoned(jiff::tz::TimeZone::UTC);
-                    zoned.expect("UTC has no gaps").timestamp().as_millisecond()
-                };
-                let next = day.last_of_month().tomorrow().expect("the next month exists");
-                (begin(day.first_of_month()), begin(next))
-            }
-        }
-    }
+    /// Whether what was used beyond the limit is carried over.
+    pub preserves: bool,
 }
 
 /// An accepted event.
@@ -227,14 +266,22 @@ pub struct UsageFact {
 }
 
 impl MeterFact {
-    /// What an event adds; nothing if it has no number where the meter looks.
-    pub fn reading(&self, event: &UsageFact) -> Option<Amount> {
-        let Some(path) = &self.path else { return Some(UNIT) };
-        let found = path.iter().try_fold(&event.data, |value, name| value.get(name))?;
-        match found {
-            Value::Number(number) => amount(&number.to_string()),
-            Value::String(text) => amount(text),
-            _ => None,
+    /// What an event brings; nothing if there is no such value where the meter looks.
+    pub fn reading(&self, event: &UsageFact) -> Option<Reading> {
+        if self.counts == Counts::Events {
+            return Some(Reading::Number(UNIT));
+        }
+        let mut path = self.path.iter();
+        let found = path.try_fold(&event.data, |value, name| value.get(name))?;
+        let text = match found {
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
+            Value::Bool(flag) if self.counts == Counts::Different => flag.to_string(),
+            _ => return None,
+        };
+        match self.counts {
+            Counts::Different => Some(Reading::Text(text)),
+            _ => amount(&text).map(Reading::Number),
         }
     }
 }
@@ -265,6 +312,9 @@ pub fn read(row: &LogRow) -> Result<Logged, NotUnderstood> {
             Command::Slice { stamped_at, from, to, .. } => {
                 Fact::Sweep { at_ms: stamped_at.as_ms(), slots: from..to }
             }
+            Command::Pulse { stamped_at, slots, .. } => {
+                Fact::Pulse { at_ms: stamped_at.as_ms(), slots }
+            }
         },
     };
     Ok(Logged { position: row.position, fact })
@@ -290,7 +340,7 @@ fn usage(row: &LogRow) -> Result<Fact, NotUnderstood> {
 
 fn control(seq: u64, command: ControlCommand) -> Result<Fact, NotUnderstood> {
     Ok(match command {
-        ControlCommand::PutMeter(it) => Fact::Meter(it.id, meter(&it)),
+        ControlCommand::PutMeter(it) => Fact::Meter(it.id, meter(&it)?),
         ControlCommand::DeleteMeter(id) => Fact::MeterGone(id),
         ControlCommand::PutFeature(it) => {
             let meter = match it.kind {
@@ -302,6 +352,7 @@ fn control(seq: u64, command: ControlCommand) -> Result<Fact, NotUnderstood> {
         ControlCommand::DeleteFeature(id) => Fact::FeatureGone(id),
         ControlCommand::PutRule(it) => Fact::Rule { seq, rule: rule(&it)? },
         ControlCommand::DeleteRule { rule, .. } => Fact::RuleGone { seq, rule },
+        ControlCommand::SetClock { now, .. } => Fact::Clock { now_ms: now.as_ms() },
     })
 }
 
@@ -315,17 +366,41 @@ fn customer(at_ms: i64, command: CustomerCommand) -> Result<Fact, NotUnderstood>
         CustomerCommand::DeleteEntitlement { customer, entitlement } => {
             Fact::Unentitled { customer, at_ms, entitlement }
         }
+        CustomerCommand::PutGrant { customer, entitlement, grant: it } => {
+            Fact::Granted { customer, at_ms, entitlement, grant: grant(&it)? }
+        }
+        CustomerCommand::VoidGrant { customer, entitlement, grant, at } => {
+            let (due_ms, change) = (at.as_ms(), ChangeFact::Void(grant));
+            Fact::Changed { customer, at_ms, entitlement, due_ms, change }
+        }
+        CustomerCommand::ResetEntitlement { customer, entitlement, reset } => {
+            if !reset.retains_anchor {
+                return Err("the world moves no anchors".to_owned());
+            }
+            let (due_ms, change) = (reset.at.as_ms(), ChangeFact::Reset(reset.preserves_overage));
+            Fact::Changed { customer, at_ms, entitlement, due_ms, change }
+        }
+        CustomerCommand::ChangeLimits { customer, entitlement, limits, tiers, at } => {
+            let (due_ms, change) = (at.as_ms(), ChangeFact::Limit(limit(&limits, &tiers)?));
+            Fact::Changed { customer, at_ms, entitlement, due_ms, change }
+        }
     })
 }
 
-fn meter(meter: &Meter) -> MeterFact {
-    let path = match &meter.aggregation {
-        Aggregation::Count => None,
-        Aggregation::Sum { value } => {
-            Some(value.members().iter().map(ToString::to_string).collect())
-        }
+fn meter(meter: &Meter) -> Result<MeterFact, NotUnderstood> {
+    let counts = match &meter.aggregation {
+        Aggregation::Count => Counts::Events,
+        Aggregation::Sum { .. } => Counts::Sum,
+        Aggregation::Max { .. } => Counts::Greatest,
+        Aggregation::UniqueCount { .. } => Counts::Different,
+        other => return Err(format!("the model does not know the aggregation {other:?}")),
     };
-    MeterFact { event_type: meter.event_type.to_string(), path }
+    if !meter.filters.is_empty() {
+        return Err("the model does not know filters".to_owned());
+    }
+    let path = meter.aggregation.value_path().into_iter().flat_map(|it| it.members());
+    let path = path.map(ToString::to_string).collect();
+    Ok(MeterFact { event_type: meter.event_type.to_string(), counts, path })
 }
 
 fn rule(rule: &Rule) -> Result<RuleFact, NotUnderstood> {
@@ -339,6 +414,7 @@ fn rule(rule: &Rule) -> Result<RuleFact, NotUnderstood> {
         hysteresis: exactly(&rule.hysteresis)?,
         evaluates_on_create: rule.evaluate_on_create,
         is_disabled: rule.disabled,
+        tells_resets: rule.kind == RuleKind::Reset,
     })
 }
 
@@ -347,26 +423,60 @@ fn line(line: &Line) -> Result<LineFact, NotUnderstood> {
         LineKind::UsagePercentage => LineFactKind::UsagePercentage,
         LineKind::UsageValue => LineFactKind::UsageValue,
         LineKind::BalanceValue => LineFactKind::BalanceValue,
+        LineKind::BalancePercentage => LineFactKind::BalancePercentage,
         LineKind::Limit => LineFactKind::Limit,
+        other => return Err(format!("the model does not know the line {other:?}")),
     };
+    if line.group.is_some() {
+        return Err("the model does not know lines on groups".to_owned());
+    }
     Ok(LineFact { id: line.id, kind, value: exactly(&line.value)? })
 }
 
 fn entitled(entitlement: &Entitlement) -> Result<EntitlementFact, NotUnderstood> {
-    let EntitlementKind::Metered { limit, period } = entitlement.kind else {
+    let EntitlementKind::Metered(terms) = &entitlement.kind else {
         return Err("the world makes metered entitlements only".to_owned());
     };
-    let period = match period {
+    let period = match terms.period {
         UsagePeriod { interval: Interval::Hour, anchor: None } => Period::Hour,
         UsagePeriod { interval: Interval::Day, anchor: None } => Period::Day,
         UsagePeriod { interval: Interval::Month, anchor: None } => Period::Month,
         other => return Err(format!("the model does not know the period {other:?}")),
     };
-    let limit = limit.map(|it| exactly(&it)).transpose()?;
-    Ok(EntitlementFact { id: entitlement.id, feature: entitlement.feature, limit, period })
+    if terms.opening.is_some() || terms.limit_priority != LIMIT_PRIORITY {
+        return Err("the model knows neither openings nor priorities of limits".to_owned());
+    }
+    Ok(EntitlementFact {
+        id: entitlement.id,
+        feature: entitlement.feature,
+        limit: limit(&terms.limits, &terms.tiers)?,
+        period,
+        preserves: terms.preserves_overage,
+    })
 }
 
-fn exactly(quantity: &plimsoll_core::quantity::Quantity) -> Result<Amount, NotUnderstood> {
+fn limit(limits: &Limits, tiers: &[Quantity]) -> Result<Option<Amount>, NotUnderstood> {
+    if limits.soft.is_some() || !tiers.is_empty() {
+        return Err("the model knows neither soft limits nor tiers".to_owned());
+    }
+    limits.hard.as_ref().map(exactly).transpose()
+}
+
+fn grant(grant: &Grant) -> Result<GrantFact, NotUnderstood> {
+    if grant.recurrence.is_some() {
+        return Err("the model does not know recurrence".to_owned());
+    }
+    Ok(GrantFact {
+        id: grant.id,
+        amount: exactly(&grant.amount)?,
+        priority: grant.priority,
+        from_ms: grant.effective_at.as_ms(),
+        to_ms: grant.expires_at.map(|it| it.as_ms()),
+        rollover: (exactly(&grant.min_rollover)?, exactly(&grant.max_rollover)?),
+    })
+}
+
+fn exactly(quantity: &Quantity) -> Result<Amount, NotUnderstood> {
     let text = quantity.to_string();
     amount(&text).ok_or_else(|| format!("{text} has more digits than the model"))
 }
@@ -387,19 +497,6 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(amount(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn windows_follow_the_calendar() {
-        let ms = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
-        let cases = [
-            (Period::Hour, "2026-03-10T12:34:56Z", "2026-03-10T12:00:00Z", "2026-03-10T13:00:00Z"),
-            (Period::Day, "2026-03-10T12:34:56Z", "2026-03-10T00:00:00Z", "2026-03-11T00:00:00Z"),
-            (Period::Month, "2026-02-28T23:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
-        ];
-        for (period, at, from, to) in cases {
-            assert_eq!(period.window_at(ms(at)), (ms(from), ms(to)), "{period:?} {at}");
         }
     }
 }

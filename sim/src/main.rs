@@ -85,9 +85,7 @@ fn run_many(arguments: &Arguments) -> ExitCode {
             }
             let report = run::run(seed, false);
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-            total.events += report.tally.events;
-            total.notifications += report.tally.notifications;
-            total.crashes += report.tally.crashes;
+            total.add(&report.tally);
             if (seed + 1 - arguments.from).is_multiple_of(REPORT_EVERY) {
                 println!("up to seed {seed}: {}", *total);
             }

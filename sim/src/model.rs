@@ -14,11 +14,21 @@ use std::collections::BTreeMap;
 use plimsoll_core::ids::{CustomerId, EntitlementId, FeatureId, LineId, MeterId, RuleId};
 
 use crate::{
-    log::{EntitlementFact, Fact, Logged, MeterFact, Period, RuleFact, UsageFact},
-    model::lines::{Cause, Mark, Standing},
+    log::{
+        ChangeFact, Counts, EntitlementFact, Fact, Logged, MeterFact, Reading, RuleFact, UsageFact,
+    },
+    model::{
+        lines::Cause,
+        pots::{Balance, Pots},
+        sheet::Sheet,
+    },
+    period::Period,
 };
 
+mod course;
 pub mod lines;
+pub mod pots;
+pub mod sheet;
 
 /// Millionths of the unit.
 pub type Amount = i128;
@@ -30,19 +40,17 @@ pub const UNIT: Amount = 1_000_000;
 pub struct Expected {
     /// The position of the log row that it comes from.
     pub position: i64,
-    /// The rule's id.
-    pub rule: String,
+    /// The rule's id, if it comes from one.
+    pub rule: Option<String>,
     /// Whose it is.
     pub customer: String,
     /// The entitlement's id.
     pub entitlement: String,
-    /// The kind of the line.
-    pub kind: &'static str,
-    /// The value of the line, as the rule has it.
-    pub line_value: Amount,
+    /// What happened.
+    pub what: What,
     /// When the window began, in milliseconds since the epoch.
     pub window_from_ms: i64,
-    /// `crossed` or `resolved`.
+    /// `crossed` or `resolved`; nothing for a reset.
     pub edge: &'static str,
     /// Why it came about.
     pub cause: &'static str,
@@ -56,10 +64,33 @@ pub struct Expected {
     pub usage: Amount,
     /// The limit, if there is one.
     pub limit: Option<Amount>,
-    /// The id of the event that crossed, if it was one.
-    pub event: Option<String>,
     /// Where it is sent to, in order.
     pub channels: Vec<String>,
+}
+
+/// What a notification is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A line.
+    Line {
+        /// Its kind.
+        kind: &'static str,
+        /// Its value, as the rule has it.
+        value: Amount,
+        /// The id of the event that crossed, if it was one.
+        event: Option<String>,
+        /// Whether the window had closed.
+        is_late: bool,
+    },
+    /// A new window.
+    Reset {
+        /// Periods that nobody saw.
+        skipped: i64,
+        /// When the last window began.
+        closed_from_ms: i64,
+        /// The limit that it closed with.
+        closed_limit: Option<Amount>,
+    },
 }
 
 /// What a partition has come to.
@@ -69,54 +100,87 @@ pub struct Partition {
     /// In the order in which they were made; a deleted customer keeps its place.
     customers: Vec<Option<Customer>>,
     places: BTreeMap<CustomerId, usize>,
-    clock_ms: i64,
+    clock: Clock,
     /// Every notification that must exist, in order.
     pub expected: Vec<Expected>,
+    /// Readings by meter, customer and hour, whatever entitlements there were.
+    pub used: BTreeMap<(MeterId, CustomerId, i64), Vec<Reading>>,
+    /// What is wrong with the log itself.
+    pub findings: Vec<String>,
+}
+
+/// The environment's clock.
+#[derive(Debug, Default, Clone, Copy)]
+struct Clock {
+    last_ms: i64,
+    set_to_ms: Option<i64>,
+    has_events: bool,
 }
 
 /// Meters, features and rules as of one row.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    meters: BTreeMap<MeterId, MeterFact>,
+    pub(super) meters: BTreeMap<MeterId, MeterFact>,
     features: BTreeMap<FeatureId, Option<MeterId>>,
     pub(super) rules: BTreeMap<RuleId, RuleFact>,
     pub(super) origins: BTreeMap<LineId, lines::Origin>,
     /// The number of the last change of any rule.
     pub(super) rules_seq: u64,
+    /// The channels that take resets directly.
+    pub takers: Vec<String>,
 }
 
-#[derive(Debug)]
-struct Customer {
+#[derive(Debug, Clone)]
+pub(super) struct Customer {
     id: CustomerId,
     /// The `rules_seq` with which its lines were last looked at.
     seen_seq: u64,
     tracked: Vec<Tracked>,
 }
 
-/// An entitlement to something that is counted.
-#[derive(Debug)]
-pub struct Tracked {
+/// Whose right to what.
+#[derive(Debug, Clone, Copy)]
+pub struct Who {
     pub(super) customer: CustomerId,
-    pub(super) id: EntitlementId,
+    pub(super) entitlement: EntitlementId,
     pub(super) feature: FeatureId,
+}
+
+/// An entitlement to something that is counted.
+#[derive(Debug, Clone)]
+pub struct Tracked {
+    pub(super) who: Who,
     meter: MeterId,
     period: Period,
-    pub(super) limit: Option<Amount>,
-    pub(super) window: (i64, i64),
-    total: Amount,
-    pub(super) lines: BTreeMap<LineId, lines::LineState>,
+    /// The limit without grants.
+    pub(super) base: Option<Amount>,
+    /// Whether what was used beyond the limit is carried over.
+    preserves: bool,
+    /// When its first window began.
+    first_ms: i64,
+    pub(super) sheet: Sheet,
+    /// Windows that have closed.
+    closed: Vec<Sheet>,
+    pub(super) pots: Option<Pots>,
+    /// Changes with their times, the earliest first.
+    planned: Vec<(i64, ChangeFact)>,
 }
 
 /// Where an entitlement stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
     /// Usage in the window.
     pub usage: Amount,
-    /// The limit, if there is one.
+    /// The limit with grants, if there is one.
     pub limit: Option<Amount>,
+    /// When the window began, and when it ends.
+    pub window: (i64, i64),
+    /// The grants that have not ended, in the order in which they burn.
+    pub grants: Vec<Balance>,
 }
 
 /// The step that is being taken: when, why, and by which event.
+#[derive(Clone, Copy)]
 pub(super) struct Moment<'a> {
     pub(super) position: i64,
     pub(super) at_ms: i64,
@@ -126,15 +190,30 @@ pub(super) struct Moment<'a> {
     pub(super) seen_seq: u64,
 }
 
-impl Tracked {
-    pub(super) fn usage(&self) -> Amount {
-        self.total.max(0)
+/// What one row brings about: what crossed lines is told first.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) crossed: Vec<Expected>,
+    pub(super) begun: Vec<Expected>,
+}
+
+impl Clock {
+    fn advance(&mut self, at_ms: i64) {
+        self.last_ms = self.last_ms.max(at_ms);
     }
 
-    fn begin_window(&mut self, at_ms: i64) {
-        self.window = self.period.window_at(at_ms);
-        self.total = 0;
-        self.lines.clear();
+    fn shown(&self, now_ms: i64) -> i64 {
+        self.last_ms.max(self.set_to_ms.unwrap_or(now_ms))
+    }
+
+    /// Sets it; whether it went back.
+    fn set(&mut self, to_ms: i64) -> bool {
+        let goes_back = to_ms < self.last_ms.max(self.set_to_ms.unwrap_or(0)) && !self.has_events;
+        if goes_back {
+            self.last_ms = to_ms;
+        }
+        self.set_to_ms = Some(self.last_ms.max(to_ms));
+        goes_back
     }
 }
 
@@ -166,57 +245,136 @@ impl Partition {
     /// Goes on by one row of the log.
     pub fn apply(&mut self, row: &Logged) {
         let position = row.position;
+        let mut outcome = Outcome::default();
+        self.check_turn(row);
         match &row.fact {
             Fact::CustomerMade { customer, at_ms } => {
-                self.clock_ms = self.clock_ms.max(*at_ms);
+                self.clock.advance(*at_ms);
                 self.make(*customer);
             }
             Fact::CustomerGone { customer, at_ms } => {
-                self.touch(position, *customer, *at_ms);
+                self.touch(position, *customer, *at_ms, &mut outcome);
                 if let Some(place) = self.places.get(customer) {
                     self.customers[*place] = None;
                 }
             }
             Fact::Entitled { customer, at_ms, entitlement } => {
-                if let Some((customer, at_ms)) = self.touch(position, *customer, *at_ms) {
-                    self.entitle(position, customer, at_ms, entitlement);
+                if let Some(place) = self.touch(position, *customer, *at_ms, &mut outcome) {
+                    self.entitle(position, place, entitlement, &mut outcome);
                 }
             }
             Fact::Unentitled { customer, at_ms, entitlement } => {
-                if let Some((place, _)) = self.touch(position, *customer, *at_ms)
+                if let Some(place) = self.touch(position, *customer, *at_ms, &mut outcome)
                     && let Some(customer) = &mut self.customers[place]
                 {
-                    customer.tracked.retain(|it| it.id != *entitlement);
+                    customer.tracked.retain(|it| it.who.entitlement != *entitlement);
+                }
+            }
+            Fact::Granted { customer, at_ms, entitlement, grant } => {
+                let place = self.touch(position, *customer, *at_ms, &mut outcome);
+                let moment = self.moment_of_change(position);
+                if let Some(it) = tracked(&mut self.customers, place, *entitlement) {
+                    course::grant(&self.catalogue, it, grant, &moment, &mut outcome);
+                }
+            }
+            Fact::Changed { customer, at_ms, entitlement, due_ms, change } => {
+                let place = self.touch(position, *customer, *at_ms, &mut outcome);
+                let moment = self.moment_of_change(position);
+                if let Some(it) = tracked(&mut self.customers, place, *entitlement) {
+                    let change = (*due_ms, *change);
+                    course::change(&self.catalogue, it, change, &moment, &mut outcome);
                 }
             }
             Fact::Sweep { at_ms, slots } => {
-                self.clock_ms = self.clock_ms.max(*at_ms);
-                for place in slots.clone() {
-                    self.look(position, place as usize);
+                self.clock.advance(*at_ms);
+                for place in slots.clone().map(|it| it as usize) {
+                    if self.is_behind(place) {
+                        self.look(position, place, &mut outcome);
+                    }
+                }
+            }
+            Fact::Pulse { at_ms, slots } => {
+                self.clock.advance(*at_ms);
+                for place in slots {
+                    self.look(position, *place as usize, &mut outcome);
                 }
             }
             Fact::Usage { at_ms, events } => {
-                self.clock_ms = self.clock_ms.max(*at_ms);
+                self.clock.advance(*at_ms);
+                self.clock.has_events |= !events.is_empty();
                 for event in events {
-                    self.count(position, event);
+                    self.count(position, event, &mut outcome);
                 }
             }
+            Fact::Clock { now_ms } => self.set_clock(*now_ms),
             other => self.catalogue.apply(other),
+        }
+        self.expected.append(&mut outcome.crossed);
+        self.expected.append(&mut outcome.begun);
+    }
+
+    /// Where the clock was set, what is due comes first, and at its own time.
+    fn check_turn(&mut self, row: &Logged) {
+        if self.clock.set_to_ms.is_none() {
+            return;
+        }
+        let all = self.customers.iter().flatten().flat_map(|it| &it.tracked);
+        let due_ms = all.map(Tracked::next_due).min().unwrap_or(i64::MAX);
+        let wrong = match &row.fact {
+            Fact::Pulse { at_ms, .. } => *at_ms != due_ms.max(self.clock.last_ms),
+            Fact::Usage { at_ms, .. }
+            | Fact::Sweep { at_ms, .. }
+            | Fact::CustomerMade { at_ms, .. }
+            | Fact::CustomerGone { at_ms, .. }
+            | Fact::Entitled { at_ms, .. }
+            | Fact::Unentitled { at_ms, .. }
+            | Fact::Granted { at_ms, .. }
+            | Fact::Changed { at_ms, .. } => due_ms <= *at_ms,
+            _ => false,
+        };
+        if wrong {
+            let position = row.position;
+            self.findings.push(format!("row {position} is out of its turn: {due_ms} is due"));
         }
     }
 
-    /// Where an entitlement stands at a time, if it is counted.
+    /// Where an entitlement stands where the machine's clock shows `now`, if it is counted.
     pub fn value(&self, entitlement: EntitlementId, now_ms: i64) -> Option<Value> {
+        let has = |it: &&Customer| it.tracked.iter().any(|it| it.who.entitlement == entitlement);
+        let mut customer = self.customers.iter().flatten().find(has)?.clone();
+        let at_ms = self.clock.shown(now_ms);
+        let moment = moment(0, at_ms, Cause::RuleChanged, customer.seen_seq);
+        course::pass_time(&self.catalogue, &mut customer, &moment, &mut Outcome::default());
+        let tracked = customer.tracked.iter().find(|it| it.who.entitlement == entitlement)?;
+        let Sheet { limit, window, .. } = tracked.sheet;
+        let grants = tracked.pots.as_ref().map(Pots::balances).unwrap_or_default();
+        Some(Value { usage: tracked.sheet.usage(), limit, window, grants })
+    }
+
+    /// The limit of an entitlement without grants.
+    pub fn base(&self, entitlement: EntitlementId) -> Option<Option<Amount>> {
+        let mut all = self.customers.iter().flatten().flat_map(|it| &it.tracked);
+        all.find(|it| it.who.entitlement == entitlement).map(|it| it.base)
+    }
+
+    /// Entitlements to which something should have happened by now.
+    pub fn overdue(&self, now_ms: i64) -> Vec<String> {
+        let at_ms = self.clock.shown(now_ms);
         let all = self.customers.iter().flatten().flat_map(|it| &it.tracked);
-        let tracked = all.into_iter().find(|it| it.id == entitlement)?;
-        let is_open = now_ms.max(self.clock_ms) < tracked.window.1;
-        Some(Value { usage: if is_open { tracked.usage() } else { 0 }, limit: tracked.limit })
+        let late = all.filter(|it| it.next_due() <= at_ms);
+        late.map(|it| format!("{} has been due since {}", it.who.entitlement, it.next_due()))
+            .collect()
     }
 
     /// Every entitlement that is counted, and whose it is.
     pub fn entitlements(&self) -> Vec<(CustomerId, EntitlementId)> {
         let all = self.customers.iter().flatten().flat_map(|it| &it.tracked);
-        all.map(|it| (it.customer, it.id)).collect()
+        all.map(|it| (it.who.customer, it.who.entitlement)).collect()
+    }
+
+    /// How the values of each meter are put together.
+    pub fn meters(&self) -> BTreeMap<MeterId, Counts> {
+        self.catalogue.meters.iter().map(|(id, it)| (*id, it.counts)).collect()
     }
 
     /// Whether a customer is, or ever was, of this partition.
@@ -237,65 +395,100 @@ impl Partition {
         }
     }
 
-    /// Moves the clock, brings a customer up to date, and says where it is and what time.
-    fn touch(&mut self, position: i64, customer: CustomerId, at_ms: i64) -> Option<(usize, i64)> {
-        self.clock_ms = self.clock_ms.max(at_ms);
-        let place = *self.places.get(&customer)?;
-        self.look(position, place);
-        self.customers[place].as_ref().map(|_| (place, self.clock_ms))
+    fn set_clock(&mut self, to_ms: i64) {
+        if self.clock.set(to_ms) {
+            let all = self.customers.iter_mut().flatten().flat_map(|it| &mut it.tracked);
+            all.for_each(|it| it.rewind(to_ms));
+        }
     }
 
-    /// Looks at everything that has changed in the rules since a customer was last looked at.
-    fn look(&mut self, position: i64, place: usize) {
-        let (catalogue, at_ms) = (&self.catalogue, self.clock_ms);
+    /// Moves the clock, brings a customer up to date, and says where it is.
+    fn touch(
+        &mut self,
+        position: i64,
+        customer: CustomerId,
+        at_ms: i64,
+        outcome: &mut Outcome,
+    ) -> Option<usize> {
+        self.clock.advance(at_ms);
+        let place = *self.places.get(&customer)?;
+        self.look(position, place, outcome);
+        self.customers[place].as_ref().map(|_| place)
+    }
+
+    fn is_behind(&self, place: usize) -> bool {
+        let customer = self.customers.get(place).and_then(Option::as_ref);
+        customer.is_some_and(|it| it.seen_seq < self.catalogue.rules_seq)
+    }
+
+    /// Does what is due for a customer, then looks at everything that has changed in the rules
+    /// since it was last looked at.
+    fn look(&mut self, position: i64, place: usize, outcome: &mut Outcome) {
+        let catalogue = &self.catalogue;
         let Some(Some(customer)) = self.customers.get_mut(place) else { return };
+        let at_ms = self.clock.last_ms;
+        let moment = moment(position, at_ms, Cause::RuleChanged, customer.seen_seq);
+        course::pass_time(catalogue, customer, &moment, outcome);
         if customer.seen_seq >= catalogue.rules_seq {
             return;
         }
-        let seen_seq = customer.seen_seq;
-        let moment = Moment { position, at_ms, cause: Cause::RuleChanged, event: None, seen_seq };
         for tracked in &mut customer.tracked {
-            roll_over(catalogue, tracked, &moment);
-            lines::leave(catalogue, tracked);
-            let before = tracked.usage();
-            lines::settle(catalogue, tracked, &moment, before, &mut self.expected);
+            let (who, sheet) = (&tracked.who, &mut tracked.sheet);
+            lines::leave(catalogue, who, sheet);
+            let before = sheet.usage();
+            lines::settle(catalogue, who, sheet, &moment, before, &mut outcome.crossed);
         }
         customer.seen_seq = catalogue.rules_seq;
     }
 
-    fn entitle(&mut self, position: i64, place: usize, at_ms: i64, fact: &EntitlementFact) {
-        let catalogue = &self.catalogue;
+    /// The moment of a change of a customer that has been brought up to date.
+    fn moment_of_change(&self, position: i64) -> Moment<'static> {
+        let (at_ms, seq) = (self.clock.last_ms, self.catalogue.rules_seq);
+        moment(position, at_ms, Cause::LimitChanged, seq)
+    }
+
+    fn entitle(
+        &mut self,
+        position: i64,
+        place: usize,
+        fact: &EntitlementFact,
+        outcome: &mut Outcome,
+    ) {
+        let (catalogue, at_ms) = (&self.catalogue, self.clock.last_ms);
         let Some(customer) = &mut self.customers[place] else { return };
         let seen_seq = customer.seen_seq;
-        let known = customer.tracked.iter_mut().find(|it| it.id == fact.id);
-        let cause = if known.is_some() { Cause::LimitChanged } else { Cause::EntitlementCreated };
-        let moment = Moment { position, at_ms, cause, event: None, seen_seq };
-        if let Some(tracked) = known {
-            roll_over(catalogue, tracked, &moment);
-            lines::change_limit(catalogue, tracked, &moment, fact.limit, &mut self.expected);
+        let mut known = customer.tracked.iter_mut();
+        if let Some(tracked) = known.find(|it| it.who.entitlement == fact.id) {
+            tracked.preserves = fact.preserves;
+            let moment = moment(position, at_ms, Cause::LimitChanged, seen_seq);
+            lines::change_limit(catalogue, tracked, &moment, fact.limit, &mut outcome.crossed);
             return;
         }
         let Some(Some(meter)) = catalogue.features.get(&fact.feature) else { return };
+        let Some(counts) = catalogue.meters.get(meter).map(|it| it.counts) else { return };
+        let window = fact.period.window_at(at_ms);
         let mut tracked = Tracked {
-            customer: customer.id,
-            id: fact.id,
-            feature: fact.feature,
+            who: Who { customer: customer.id, entitlement: fact.id, feature: fact.feature },
             meter: *meter,
             period: fact.period,
-            limit: fact.limit,
-            window: fact.period.window_at(at_ms),
-            total: 0,
-            lines: BTreeMap::new(),
+            base: fact.limit,
+            preserves: fact.preserves,
+            first_ms: window.0,
+            sheet: Sheet::new(window, counts, 0),
+            closed: Vec::new(),
+            pots: None,
+            planned: Vec::new(),
         };
-        lines::settle(catalogue, &mut tracked, &moment, 0, &mut self.expected);
+        tracked.measure();
+        let moment = moment(position, at_ms, Cause::EntitlementCreated, seen_seq);
+        let (who, sheet) = (&tracked.who, &mut tracked.sheet);
+        lines::settle(catalogue, who, sheet, &moment, 0, &mut outcome.crossed);
         customer.tracked.push(tracked);
     }
 
-    fn count(&mut self, position: i64, event: &UsageFact) {
-        let meters: Vec<(MeterId, Option<Amount>)> = self
-            .catalogue
-            .meters
-            .iter()
+    fn count(&mut self, position: i64, event: &UsageFact, outcome: &mut Outcome) {
+        let all = self.catalogue.meters.iter();
+        let meters: Vec<(MeterId, Option<Reading>)> = all
             .filter(|(_, it)| it.event_type == event.event_type)
             .map(|(id, it)| (*id, it.reading(event)))
             .collect();
@@ -303,37 +496,70 @@ impl Partition {
         if meters.is_empty() {
             return;
         }
-        self.look(position, place);
-        let (catalogue, at_ms) = (&self.catalogue, self.clock_ms);
+        self.look(position, place, outcome);
+        let (catalogue, at_ms) = (&self.catalogue, self.clock.last_ms);
         let Some(customer) = &mut self.customers[place] else { return };
-        let (cause, seen_seq) = (Cause::Usage, customer.seen_seq);
-        let moment = Moment { position, at_ms, cause, event: Some(&event.id), seen_seq };
-        for (meter, amount) in meters {
-            let Some(amount) = amount else { continue };
+        let moment = moment(position, at_ms, Cause::Usage, customer.seen_seq);
+        let moment = Moment { event: Some(&event.id), ..moment };
+        for (meter, reading) in meters {
+            let Some(reading) = reading else { continue };
+            let hour = Period::Hour.window_at(event.time_ms).0;
+            let used = self.used.entry((meter, event.customer, hour)).or_default();
+            used.push(reading.clone());
             for tracked in customer.tracked.iter_mut().filter(|it| it.meter == meter) {
-                roll_over(catalogue, tracked, &moment);
-                let (from, to) = tracked.window;
-                if !(from..to).contains(&event.time_ms) {
-                    continue;
-                }
-                let before = tracked.usage();
-                tracked.total += amount;
-                lines::settle(catalogue, tracked, &moment, before, &mut self.expected);
+                count_one(catalogue, tracked, event.time_ms, &reading, &moment, outcome);
             }
         }
     }
 }
 
-/// Begins a new window if the old one has ended: everything is armed, and a falling line at or
-/// above what the window opens with counts as passed, if the customer knew it (row 5).
-fn roll_over(catalogue: &Catalogue, tracked: &mut Tracked, moment: &Moment<'_>) {
-    if moment.at_ms < tracked.window.1 {
+fn tracked(
+    customers: &mut [Option<Customer>],
+    place: Option<usize>,
+    entitlement: EntitlementId,
+) -> Option<&mut Tracked> {
+    let customer = customers.get_mut(place?)?.as_mut()?;
+    customer.tracked.iter_mut().find(|it| it.who.entitlement == entitlement)
+}
+
+fn moment(position: i64, at_ms: i64, cause: Cause, seen_seq: u64) -> Moment<'static> {
+    Moment { position, at_ms, cause, event: None, seen_seq }
+}
+
+/// Counts a reading in the window that its time falls into.
+fn count_one(
+    catalogue: &Catalogue,
+    tracked: &mut Tracked,
+    time_ms: i64,
+    reading: &Reading,
+    moment: &Moment<'_>,
+    outcome: &mut Outcome,
+) {
+    if time_ms < tracked.first_ms {
         return;
     }
-    tracked.begin_window(moment.at_ms);
-    for Standing { line, place, origin, .. } in lines::standing(catalogue, tracked) {
-        if line.kind.falls() && origin.entered <= moment.seen_seq && place.is_reached(0) {
-            tracked.lines.insert(line.id, lines::LineState { generation: 0, mark: Mark::Passed });
+    let who = tracked.who;
+    if time_ms >= tracked.sheet.window.0 {
+        let before = tracked.sheet.usage();
+        tracked.sheet.readings.push(reading.clone());
+        let after = tracked.sheet.usage();
+        if let Some(pots) = &mut tracked.pots {
+            pots.move_usage(before, after);
         }
+        tracked.measure();
+        let sheet = &mut tracked.sheet;
+        lines::settle(catalogue, &who, sheet, moment, before, &mut outcome.crossed);
+        return;
     }
+    let sheet = match tracked.closed.iter().position(|it| it.holds(time_ms)) {
+        Some(place) => &mut tracked.closed[place],
+        None => {
+            let unused = course::unused(catalogue, tracked, time_ms, moment);
+            tracked.closed.push(unused);
+            tracked.closed.last_mut().expect("it was just put there")
+        }
+    };
+    let before = sheet.usage();
+    sheet.readings.push(reading.clone());
+    lines::settle(catalogue, &who, sheet, moment, before, &mut outcome.crossed);
 }

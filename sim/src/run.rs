@@ -31,6 +31,7 @@ use crate::{
     replay,
     store::SimStore,
     trace::Trace,
+    usage,
     weather::Weather,
     world::{self, Request, World, setup},
 };
@@ -40,6 +41,10 @@ const LIVES_MOST: u32 = 60;
 /// How long the partitions may take to come back in calm weather.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 const HOUR_MS: i64 = 3_600_000;
+/// How long what has become due may take to happen, the clock having been set meanwhile.
+const DUE_WITHIN: Duration = Duration::from_secs(65);
+/// How long it may take otherwise.
+const LEEWAY_MS: i64 = 5_000;
 /// How long the last webhooks may take to come to a healthy receiver.
 const DELIVERED_WITHIN: Duration = Duration::from_hours(1);
 
@@ -65,8 +70,26 @@ pub struct Tally {
     pub events: u64,
     /// Notifications in the store.
     pub notifications: u64,
+    /// Those of them about windows that had closed.
+    pub late: u64,
+    /// Those of them about windows that began.
+    pub resets: u64,
+    /// Rows of usage that were compared.
+    pub usage: u64,
     /// Processes that crashed.
     pub crashes: u64,
+}
+
+impl Tally {
+    /// Adds another one.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.notifications += other.notifications;
+        self.late += other.late;
+        self.resets += other.resets;
+        self.usage += other.usage;
+        self.crashes += other.crashes;
+    }
 }
 
 /// How the life of a process ended.
@@ -91,6 +114,8 @@ struct Simulation {
     books: Books,
     partitions: u32,
     token: Option<String>,
+    /// Whether everything happens in the sandbox, whose clock can be set.
+    is_sandbox: bool,
     rounds: u64,
     findings: RefCell<Findings>,
     tally: Tally,
@@ -132,11 +157,13 @@ impl Simulation {
         let database = MemoryStore::open().expect("memory has room for an empty schema");
         let mut dice = Dice::new(seed, "rounds");
         let partitions = dice.between(1, 3) as u32;
+        let is_sandbox = dice.percent(35);
         Self {
             store: SimStore::new(database, &clock, &trace, Dice::new(seed, "disk")),
             receivers: Receivers::new(&clock, &trace, Dice::new(seed, "receivers")),
             random: Arc::new(SeededRandom::new(Dice::new(seed, "random"))),
-            world: World::new(Dice::new(seed, "world")),
+            world: World::new(Dice::new(seed, "world"), is_sandbox),
+            is_sandbox,
             ledger: RefCell::default(),
             books: Books::new(partitions),
             rounds: dice.between(5, 14),
@@ -182,6 +209,7 @@ impl Simulation {
             partitions: self.partitions,
             vault: Arc::new(Vault::new(&[7; 32], Arc::clone(&self.random) as Arc<dyn Random>)),
             allow: allow.clone(),
+            keep_log_ms: None,
         };
         let client = ClientOptions {
             allow,
@@ -212,6 +240,9 @@ impl Simulation {
             }
             self.rounds -= 1;
             self.pass_time().await;
+            if self.dice.percent(10) {
+                self.come_to_rest(engine).await;
+            }
             if self.dice.percent(8) {
                 if self.dice.percent(30) {
                     self.store.set_weather(Weather::draw(&mut self.dice, self.clock.elapsed()));
@@ -227,10 +258,12 @@ impl Simulation {
 
     async fn set_up(&mut self, engine: &Engine) -> Result<(), String> {
         let keys = engine.ops.bootstrap(None).await.map_err(|it| it.to_string())?;
-        self.token = keys.map(|it| it.live.token);
+        let pick = if self.is_sandbox { 1 } else { 0 };
+        self.token = keys.map(|it| [it.live, it.sandbox][pick].token.clone());
         self.until_ready(engine).await;
         let context = self.context(engine)?;
         let channels = setup::make(engine, &context).await.map_err(|it| it.to_string())?;
+        self.books.set_takers(&channels);
         self.world.channels = channels;
         Ok(())
     }
@@ -254,7 +287,7 @@ impl Simulation {
                 0
             }
             3 | 4 => {
-                wait_ms = 10_000 + up_to(20_000);
+                wait_ms = 10_000 + up_to(60_000);
                 0
             }
             5..=7 => -up_to(36 * HOUR_MS),
@@ -283,6 +316,7 @@ impl Simulation {
         let requests: Vec<Request> = (0..self.dice.between(1, 7))
             .map(|_| self.world.draw(&mut self.ledger.borrow_mut(), now_ms))
             .collect();
+        self.world.expect_moves(&requests, now_ms);
         let waits: Vec<Duration> =
             requests.iter().map(|_| Duration::from_micros(self.dice.below(12_000))).collect();
         self.store.set_weather(weather);
@@ -337,7 +371,8 @@ impl Simulation {
         events: Vec<crate::ledger::Event>,
     ) -> Result<Option<plimsoll_engine::ingest::Answer>, String> {
         let now_ms = self.clock.now().as_ms();
-        let request = self.ledger.borrow_mut().send(events, now_ms);
+        let clock = self.world.clock(now_ms);
+        let request = self.ledger.borrow_mut().send(events, now_ms, clock);
         let answer = world::send(engine, context, &request.body()).await?;
         if let Some(answer) = &answer {
             self.ledger.borrow_mut().answered(&request, answer)?;
@@ -428,8 +463,9 @@ impl Simulation {
     /// The environment of everything, once there is a notification in it.
     fn environment(&self) -> Option<plimsoll_core::ids::EnvironmentId> {
         let rows = at_once(plimsoll_store::resource::environments(self.store.database())).ok()?;
-        let live = rows.iter().find(|it| it.doc.contains("\"live\""))?;
-        live.id.parse().ok()
+        let kind = if self.is_sandbox { "\"sandbox\"" } else { "\"live\"" };
+        let own = rows.iter().find(|it| it.doc.contains(kind))?;
+        own.id.parse().ok()
     }
 
     /// Brings all ends together: every event is acknowledged, every webhook has come.
@@ -443,6 +479,7 @@ impl Simulation {
             self.request(engine, 0, Request::Send(rest)).await;
         }
         self.settle(engine).await;
+        self.come_to_rest(engine).await;
         // The machine's clock is set right: what a clock that ran ahead has made due is due then.
         let behind_ms = self.ledger.borrow().latest_ms() - self.clock.now().as_ms();
         self.clock.jump(behind_ms.max(0));
@@ -467,6 +504,25 @@ impl Simulation {
         }
     }
 
+    /// What is due happens by itself, with nobody asking for anything.
+    async fn come_to_rest(&mut self, engine: &Engine) {
+        self.clock.sleep(DUE_WITHIN).await;
+        self.until_ready(engine).await;
+        self.check_durable();
+        if !self.is_overtaken {
+            let overdue = self.books.overdue(self.clock.now().as_ms() - LEEWAY_MS);
+            self.findings.borrow_mut().extend(overdue);
+        }
+        match self.context(engine) {
+            Ok(context) => {
+                let (rows, found) = usage::compare(engine, &context, &self.books).await;
+                self.tally.usage += rows;
+                self.findings.borrow_mut().extend(found);
+            }
+            Err(problem) => self.find(problem),
+        }
+    }
+
     /// Whether everything that the healthy channel is to get has come.
     fn is_delivered(&self) -> bool {
         let database = self.store.database();
@@ -484,10 +540,8 @@ impl Simulation {
         if self.is_overtaken {
             return;
         }
-        for partition in 0..self.partitions {
-            let found = replay::compare(self.store.database(), partition);
-            self.findings.borrow_mut().extend(found);
-        }
+        let found = replay::compare(self.store.database(), self.partitions);
+        self.findings.borrow_mut().extend(found);
     }
 
     fn find(&self, finding: String) {
@@ -508,6 +562,7 @@ impl Simulation {
             Err(error) => self.find(error.to_string()),
         }
         self.tally.events = self.books.logged.len() as u64;
+        (self.tally.late, self.tally.resets) = self.books.late_and_resets();
         Report {
             seed,
             digest: self.trace.digest(),
@@ -531,7 +586,11 @@ impl Resolve for NoNames {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, notifications, crashes } = self;
-        write!(f, "{events} events, {notifications} notifications, {crashes} crashes")
+        let Self { events, notifications, late, resets, usage, crashes } = self;
+        write!(
+            f,
+            "{events} events, {notifications} notifications ({late} late, {resets} resets), "
+        )?;
+        write!(f, "{usage} rows of usage, {crashes} crashes")
     }
 }

@@ -12,6 +12,7 @@ use plimsoll_engine::{
     ingest::{IngestError, Mode},
     ops::{
         Context,
+        grant::VoidGrant,
         page::ListRequest,
         problem::{Problem, ProblemCode},
         request::parse_request,
@@ -28,11 +29,14 @@ pub mod setup;
 
 /// How many customers there are at a time, at the most.
 const CUSTOMERS: u64 = 5;
-/// The features that there are. The last has a meter that counts.
-pub const FEATURES: [&str; 3] = ["tokens", "seats", "calls"];
+/// The features that there are.
+pub const FEATURES: [&str; 5] = ["tokens", "seats", "calls", "peak", "kinds"];
+/// The meter of each.
+pub const METERS: [&str; 5] = ["tokens", "tokens", "calls", "peak", "kinds"];
 /// The event types of the meters, and one without a meter.
 const EVENT_TYPES: [&str; 5] = ["llm.request", "llm.request", "llm.request", "llm.request", "ping"];
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Something a client wants. The texts are keys and ids.
 #[derive(Debug)]
@@ -49,6 +53,14 @@ pub enum Request {
     ChangeLimit(String, &'static str, Value),
     /// A customer's entitlement to a feature is deleted.
     Unentitle(String, &'static str),
+    /// Usage starts again, now or later.
+    Reset(String, &'static str, Value),
+    /// A grant is put into an entitlement.
+    Grant(String, &'static str, Value),
+    /// One of its grants is voided: the one in this place, counted around.
+    Void(String, &'static str, u64),
+    /// The clock of the environment is moved forward.
+    Advance(Value),
     /// A rule is made.
     MakeRule(Value),
     /// A rule is changed.
@@ -68,13 +80,42 @@ pub struct World {
     rules: Vec<String>,
     /// The channels of the setup: the healthy one first.
     pub channels: Vec<String>,
+    /// Whether the environment has a clock of its own.
+    is_sandbox: bool,
+    /// Where its clock was set to, as of the last look.
+    set_to_ms: Option<i64>,
+    /// The least and the most that requests may have set it to, whatever became of them.
+    moved_ms: Option<(i64, i64)>,
     next: u64,
 }
 
 impl World {
     /// Before anything exists.
-    pub fn new(dice: Dice) -> Self {
-        Self { dice, customers: vec![], rules: vec![], channels: vec![], next: 0 }
+    pub fn new(dice: Dice, is_sandbox: bool) -> Self {
+        let (customers, rules, channels) = (vec![], vec![], vec![]);
+        Self {
+            dice,
+            customers,
+            rules,
+            channels,
+            is_sandbox,
+            set_to_ms: None,
+            moved_ms: None,
+            next: 0,
+        }
+    }
+
+    /// The least and the most that the environment's clock may show, where the machine's shows
+    /// `now`.
+    pub fn clock(&self, now_ms: i64) -> (i64, i64) {
+        let shown = self.set_to_ms.unwrap_or(now_ms);
+        let (least, most) = self.moved_ms.unwrap_or((shown, shown));
+        // Once it was set it never goes back; as long as it is not known to be, it may be anywhere.
+        if self.set_to_ms.is_some() {
+            (shown, most.max(shown))
+        } else {
+            (least.min(shown), most.max(shown))
+        }
     }
 
     /// Asks the engine what exists.
@@ -87,12 +128,16 @@ impl World {
             customers.map(|it| (named(it.key, it.id.to_string()), it.subjects)).collect();
         let rules = engine.ops.list_rules(context, &everything)?;
         self.rules = rules.items.iter().map(|it| it.id.to_string()).collect();
+        let clock = engine.ops.clock(context)?;
+        let now_ms = clock.now.as_ms();
+        self.set_to_ms = clock.is_set.then_some(now_ms);
         Ok(())
     }
 
     /// The next request.
     pub fn draw(&mut self, ledger: &mut Ledger, now_ms: i64) -> Request {
-        let weights = [46, 6, 2, 9, 14, 3, 6, 12, 2, 6];
+        let weights =
+            [46, 6, 2, 9, 12, 3, 6, 12, 2, 6, 4, 7, 3, if self.is_sandbox { 6 } else { 0 }];
         let customer = self.customer();
         let feature = *self.dice.pick(&FEATURES).unwrap_or(&FEATURES[0]);
         match (self.dice.weighted(&weights), customer) {
@@ -114,7 +159,32 @@ impl World {
                 None => Request::MakeRule(self.rule()),
             },
             (9, Some((key, _))) => Request::Read(key, feature),
+            (10, Some((key, _))) => Request::Reset(key, feature, self.reset(now_ms)),
+            (11, Some((key, _))) => Request::Grant(key, feature, self.grant(now_ms)),
+            (12, Some((key, _))) => Request::Void(key, feature, self.dice.below(8)),
+            (13, _) => Request::Advance(self.advance()),
             _ => Request::Send(self.events(ledger, now_ms)),
+        }
+    }
+
+    /// Takes note of how far these requests may move the clock, whatever becomes of them.
+    pub fn expect_moves(&mut self, requests: &[Request], now_ms: i64) {
+        // However the parts are put together, a month has at most 31 days.
+        let number = |by: &Value, name: &str| by[name].as_i64().unwrap_or(0);
+        let move_of = |by: &Value| {
+            let days = 31 * number(by, "months") + number(by, "days");
+            let minutes = 60 * number(by, "hours") + number(by, "minutes");
+            days * DAY_MS + (60 * minutes + number(by, "seconds")) * 1_000
+        };
+        let moves = requests.iter().filter_map(|it| match it {
+            Request::Advance(by) => Some(move_of(by)),
+            _ => None,
+        });
+        let moves: Vec<i64> = moves.collect();
+        if !moves.is_empty() {
+            // It may follow the machine's clock, which goes on for some seconds, before it is set.
+            let (least, most) = self.clock(now_ms);
+            self.moved_ms = Some((least, most + moves.iter().sum::<i64>() + HOUR_MS));
         }
     }
 
@@ -190,8 +260,9 @@ impl World {
         };
         let time_ms = match self.dice.below(12) {
             0 => Some(now_ms - self.dice.below(3 * DAY_MS as u64) as i64),
+            4 | 5 => Some(now_ms - self.dice.below(3 * HOUR_MS as u64) as i64),
             1 => Some(now_ms - self.dice.below(40 * DAY_MS as u64) as i64),
-            2 => Some(now_ms + self.dice.below(2 * 60 * 60 * 1000) as i64),
+            2 => Some(now_ms + self.dice.below(2 * HOUR_MS as u64) as i64),
             3 => Some(now_ms - self.dice.below(60_000) as i64),
             _ => None,
         };
@@ -209,16 +280,65 @@ impl World {
 
     fn entitlement(&mut self, feature: &str) -> Value {
         let interval = *self.dice.pick(&["hour", "day", "month", "month"]).unwrap_or(&"month");
+        let preserves = self.dice.percent(20);
         json!({"feature": feature, "type": "metered", "limit": self.limit(),
-            "usage_period": {"interval": interval}})
+            "usage_period": {"interval": interval}, "preserve_overage_at_reset": preserves})
+    }
+
+    fn reset(&mut self, now_ms: i64) -> Value {
+        let mut reset = json!({});
+        if self.dice.percent(40) {
+            reset["effective_at"] = self.later(now_ms);
+        }
+        if self.dice.percent(30) {
+            reset["preserve_overage"] = json!(self.dice.percent(50));
+        }
+        reset
+    }
+
+    fn grant(&mut self, now_ms: i64) -> Value {
+        let mut grant = json!({"amount": (self.dice.between(1, 20) * 10).to_string()});
+        if self.dice.percent(30) {
+            grant["priority"] = json!(self.dice.below(3));
+        }
+        if self.dice.percent(30) {
+            grant["effective_at"] = self.later(now_ms);
+        }
+        if self.dice.percent(50) {
+            let duration = *self.dice.pick(&["hour", "hour", "day"]).unwrap_or(&"hour");
+            grant["expiration"] = json!({"duration": duration, "count": self.dice.between(1, 5)});
+        }
+        if self.dice.percent(40) {
+            grant["max_rollover"] = json!((self.dice.below(10) * 10).to_string());
+        }
+        if self.dice.percent(20) {
+            (grant["min_rollover"], grant["max_rollover"]) = (json!("20"), json!("60"));
+        }
+        grant
+    }
+
+    /// A moment within the next hours.
+    fn later(&mut self, now_ms: i64) -> Value {
+        let ms = now_ms + self.dice.below(5 * HOUR_MS as u64) as i64;
+        json!(plimsoll_core::time::Timestamp::from_ms(ms).to_string())
+    }
+
+    fn advance(&mut self) -> Value {
+        match self.dice.below(8) {
+            0 => json!({"months": 1}),
+            1 => json!({"days": self.dice.between(1, 3)}),
+            2 | 3 => json!({"seconds": self.dice.between(0, 90)}),
+            _ => json!({"hours": self.dice.between(1, 5), "minutes": self.dice.below(60)}),
+        }
     }
 
     fn lines(&mut self) -> Value {
         let mut lines: Vec<Value> = Vec::new();
         for _ in 0..self.dice.between(1, 4) {
-            let line = match self.dice.below(5) {
+            let line = match self.dice.below(6) {
                 0 => ("usage_value", self.dice.between(1, 30) * 10),
                 1 => ("balance_value", self.dice.between(0, 8) * 10),
+                2 => ("balance_percentage", self.dice.between(0, 10) * 10),
                 _ => ("usage_percentage", self.dice.between(1, 12) * 10),
             };
             let line = json!({"kind": line.0, "value": line.1.to_string()});
@@ -232,8 +352,9 @@ impl World {
     fn rule(&mut self) -> Value {
         let mut rule = json!({"name": format!("rule {}", self.number()),
             "channels": self.rule_channels()});
-        match self.dice.below(6) {
+        match self.dice.below(7) {
             0 => rule["type"] = json!("entitlement.limit.reached"),
+            6 => rule["type"] = json!("entitlements.reset"),
             1 => {
                 rule["type"] = json!("entitlement.limit.warning");
                 rule["warning_percentage"] = json!(self.dice.between(1, 99).to_string());
@@ -318,6 +439,19 @@ pub async fn perform(engine: &Engine, context: &Context, request: &Request) -> O
             changed.map(|it| format!("{} lines", it.lines.len()))
         }
         Request::DeleteRule(id) => done(ops.delete_rule(context, id).await),
+        Request::Reset(key, feature, json) => {
+            let reset = ops.reset_entitlement(context, key, feature, parse(json)?).await;
+            reset.map(|it| format!("{} resets to come", it.scheduled_resets.len()))
+        }
+        Request::Grant(key, feature, json) => {
+            let granted = ops.create_grant(context, key, feature, parse(json)?).await;
+            granted.map(|it| it.id.to_string())
+        }
+        Request::Void(key, feature, place) => void(engine, context, (key, feature), *place).await,
+        Request::Advance(by) => {
+            let moved = ops.advance_clock(context, parse(&json!({"by": by}))?).await;
+            moved.map(|it| it.now.to_string())
+        }
         Request::Read(key, feature) => {
             let value = ops.entitlement_value(context, key, feature).await;
             value.map(|it| format!("{it:?}"))
@@ -328,6 +462,20 @@ pub async fn perform(engine: &Engine, context: &Context, request: &Request) -> O
         Err(problem) if problem.code == ProblemCode::Internal => Err(problem.to_string()),
         Err(problem) => Ok(format!("refused: {problem}")),
     }
+}
+
+async fn void(
+    engine: &Engine,
+    context: &Context,
+    (key, feature): (&str, &str),
+    place: u64,
+) -> Result<String, Problem> {
+    let all = ListRequest { limit: Some(100), cursor: None };
+    let grants = engine.ops.list_grants(context, key, feature, &all).await?.items;
+    let Some(place) = place.checked_rem(grants.len() as u64) else { return Ok("none".to_owned()) };
+    let id = grants[place as usize].grant.id.to_string();
+    let voided = engine.ops.void_grant(context, key, feature, &id, VoidGrant::default()).await;
+    voided.map(|_| id)
 }
 
 fn done(result: Result<(), Problem>) -> Result<String, Problem> {

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{ToSpan, tz::TimeZone};
+use jiff::{Span, tz::TimeZone};
 
 /// Milliseconds of one day.
 pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -53,7 +53,7 @@ impl Timestamp {
     #[must_use]
     pub fn plus_months(self, months: u32) -> Self {
         let zoned = self.to_jiff().to_zoned(TimeZone::UTC);
-        let later = zoned.checked_add(i64::from(months).months());
+        let later = Span::new().try_months(months).and_then(|it| zoned.checked_add(it));
         later.map_or(Self::MAX, |it| Self::from_jiff(it.timestamp()))
     }
 

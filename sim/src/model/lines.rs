@@ -4,7 +4,7 @@
 
 use plimsoll_core::ids::LineId;
 
-use super::{Amount, Catalogue, Expected, Moment, Tracked, UNIT};
+use super::{Amount, Catalogue, Expected, Moment, Tracked, UNIT, What, Who, sheet::Sheet};
 use crate::log::{LineFact, LineFactKind, RuleFact};
 
 /// What has happened to a line in the present window.
@@ -51,6 +51,8 @@ pub enum Cause {
     EntitlementCreated,
     /// Something else about the rule.
     RuleChanged,
+    /// A grant, or what was carried over.
+    Other(&'static str),
     /// The line is new.
     Line(&'static str),
 }
@@ -62,7 +64,7 @@ impl Cause {
             Self::LimitChanged => "limit_changed",
             Self::EntitlementCreated => "entitlement_created",
             Self::RuleChanged => "rule_changed",
-            Self::Line(name) => name,
+            Self::Other(name) | Self::Line(name) => name,
         }
     }
 }
@@ -83,6 +85,11 @@ impl Place {
         let (at, slack, is_strict) = match line.kind {
             LineFactKind::UsageValue => (line.value, rule.hysteresis, false),
             LineFactKind::BalanceValue => (limit? - line.value, rule.hysteresis, false),
+            LineFactKind::BalancePercentage => {
+                let limit = limit?;
+                let at = limit - share(line.value, limit);
+                (at, share(rule.hysteresis, limit), limit == 0)
+            }
             LineFactKind::UsagePercentage | LineFactKind::Limit => {
                 let limit = limit?;
                 (share(line.value, limit), share(rule.hysteresis, limit), limit == 0)
@@ -137,16 +144,24 @@ impl Catalogue {
 }
 
 /// The lines that apply to an entitlement, in the order of their rules.
-pub(super) fn standing<'a>(catalogue: &'a Catalogue, tracked: &Tracked) -> Vec<Standing<'a>> {
+pub(super) fn standing<'a>(
+    catalogue: &'a Catalogue,
+    who: &Who,
+    sheet: &Sheet,
+) -> Vec<Standing<'a>> {
     let mut found = Vec::new();
-    if !catalogue.has_feature(tracked.feature) {
+    if !catalogue.has_feature(who.feature) {
         return found;
     }
     let rules = catalogue.rules.values();
-    for rule in rules.filter(|it| it.scope.covers(tracked.feature, tracked.customer)) {
+    for rule in rules.filter(|it| it.scope.covers(who.feature, who.customer)) {
         for line in &rule.lines {
             let Some(origin) = catalogue.origins.get(&line.id) else { continue };
-            if let Some(place) = Place::of(line, rule, tracked.limit) {
+            // A closed window knows nothing of what came later.
+            if sheet.knows.is_some_and(|it| origin.since > it) {
+                continue;
+            }
+            if let Some(place) = Place::of(line, rule, sheet.limit) {
                 found.push(Standing { rule, line, place, origin: *origin });
             }
         }
@@ -155,13 +170,12 @@ pub(super) fn standing<'a>(catalogue: &'a Catalogue, tracked: &Tracked) -> Vec<S
 }
 
 /// Forgets lines that are gone, and arms those that no longer cover the customer.
-pub(super) fn leave(catalogue: &Catalogue, tracked: &mut Tracked) {
-    tracked.lines.retain(|line, _| catalogue.origins.contains_key(line));
-    let has_feature = catalogue.has_feature(tracked.feature);
-    for (line, state) in &mut tracked.lines {
+pub(super) fn leave(catalogue: &Catalogue, who: &Who, sheet: &mut Sheet) {
+    sheet.lines.retain(|line, _| catalogue.origins.contains_key(line));
+    let has_feature = catalogue.has_feature(who.feature);
+    for (line, state) in &mut sheet.lines {
         let covers = |it: &&RuleFact| {
-            it.lines.iter().any(|it| it.id == *line)
-                && it.scope.covers(tracked.feature, tracked.customer)
+            it.lines.iter().any(|it| it.id == *line) && it.scope.covers(who.feature, who.customer)
         };
         if state.mark != Mark::Armed
             && !(has_feature && catalogue.rules.values().any(|it| covers(&it)))
@@ -179,30 +193,37 @@ pub(super) fn change_limit(
     limit: Option<Amount>,
     expected: &mut Vec<Expected>,
 ) {
-    let before = standing(catalogue, tracked);
-    tracked.limit = limit;
-    let usage = tracked.usage();
-    for it in before.iter().filter(|it| Place::of(it.line, it.rule, limit).is_none()) {
-        arm_again(tracked, it, moment, usage, expected);
+    let before = standing(catalogue, &tracked.who, &tracked.sheet);
+    tracked.base = limit;
+    if let Some(pots) = &mut tracked.pots {
+        pots.change_limit(limit.unwrap_or(0));
     }
-    settle(catalogue, tracked, moment, usage, expected);
+    tracked.measure();
+    let (who, sheet) = (&tracked.who, &mut tracked.sheet);
+    let usage = sheet.usage();
+    let limit = sheet.limit;
+    for it in before.iter().filter(|it| Place::of(it.line, it.rule, limit).is_none()) {
+        arm_again(who, sheet, it, moment, usage, expected);
+    }
+    settle(catalogue, who, sheet, moment, usage, expected);
 }
 
 /// Looks at every line: arms what was left, fires what is armed and reached.
 pub(super) fn settle(
     catalogue: &Catalogue,
-    tracked: &mut Tracked,
+    who: &Who,
+    sheet: &mut Sheet,
     moment: &Moment<'_>,
     before: Amount,
     expected: &mut Vec<Expected>,
 ) {
-    let usage = tracked.usage();
+    let usage = sheet.usage();
     let mut firing = Vec::new();
-    for it in standing(catalogue, tracked) {
+    for it in standing(catalogue, who, sheet) {
         if it.place.is_left(usage) {
-            arm_again(tracked, &it, moment, before, expected);
+            arm_again(who, sheet, &it, moment, before, expected);
         } else if it.place.is_reached(usage) {
-            firing.extend(chance(tracked, it, moment));
+            firing.extend(chance(sheet, it, moment));
         }
     }
     firing.sort_by_key(|it| (it.standing.place.at, it.standing.line.kind.is_share()));
@@ -214,10 +235,11 @@ pub(super) fn settle(
             (false, true) => Mark::Recorded,
             (false, false) => Mark::Fired,
         };
-        tracked.lines.insert(standing.line.id, LineState { generation, mark });
+        sheet.lines.insert(standing.line.id, LineState { generation, mark });
         if !is_silent {
             let reason = is_disabled.then_some("rule_disabled");
-            expected.push(notice(tracked, &standing, moment, before, "crossed", cause, reason));
+            let what = ("crossed", cause, reason);
+            expected.push(notice(who, sheet, &standing, moment, before, what));
         }
     }
 }
@@ -230,13 +252,9 @@ struct Firing<'a> {
 }
 
 /// Whether a reached line may fire, as what, and whether it only counts as passed.
-fn chance<'a>(
-    tracked: &Tracked,
-    standing: Standing<'a>,
-    moment: &Moment<'_>,
-) -> Option<Firing<'a>> {
+fn chance<'a>(sheet: &Sheet, standing: Standing<'a>, moment: &Moment<'_>) -> Option<Firing<'a>> {
     let fresh = LineState { generation: 0, mark: Mark::Armed };
-    let state = tracked.lines.get(&standing.line.id).copied().unwrap_or(fresh);
+    let state = sheet.lines.get(&standing.line.id).copied().unwrap_or(fresh);
     let (generation, cause) = match state.mark {
         Mark::Armed if standing.origin.since > moment.seen_seq => {
             (state.generation, Cause::Line(standing.origin.because))
@@ -268,13 +286,14 @@ fn silence_all_but_the_furthest(firing: &mut [Firing<'_>]) {
 }
 
 fn arm_again(
-    tracked: &mut Tracked,
+    who: &Who,
+    sheet: &mut Sheet,
     standing: &Standing<'_>,
     moment: &Moment<'_>,
     before: Amount,
     expected: &mut Vec<Expected>,
 ) {
-    let Some(state) = tracked.lines.get_mut(&standing.line.id) else { return };
+    let Some(state) = sheet.lines.get_mut(&standing.line.id) else { return };
     let was = state.mark;
     if was == Mark::Armed {
         return;
@@ -288,35 +307,40 @@ fn arm_again(
         (false, false) => Some("resolved_not_wanted"),
         (false, true) => None,
     };
-    let cause = moment.cause;
-    expected.push(notice(tracked, standing, moment, before, "resolved", cause, reason));
+    let what = ("resolved", moment.cause, reason);
+    expected.push(notice(who, sheet, standing, moment, before, what));
 }
 
+/// The edge, why it came about, and why it is not sent.
+type Turn = (&'static str, Cause, Option<&'static str>);
+
 fn notice(
-    tracked: &Tracked,
+    who: &Who,
+    sheet: &Sheet,
     standing: &Standing<'_>,
     moment: &Moment<'_>,
     before: Amount,
-    edge: &'static str,
-    cause: Cause,
-    reason: Option<&'static str>,
+    (edge, cause, reason): Turn,
 ) -> Expected {
     Expected {
         position: moment.position,
-        rule: standing.rule.id.to_string(),
-        customer: tracked.customer.to_string(),
-        entitlement: tracked.id.to_string(),
-        kind: standing.line.kind.name(),
-        line_value: standing.line.value,
-        window_from_ms: tracked.window.0,
+        rule: Some(standing.rule.id.to_string()),
+        customer: who.customer.to_string(),
+        entitlement: who.entitlement.to_string(),
+        what: What::Line {
+            kind: standing.line.kind.name(),
+            value: standing.line.value,
+            event: moment.event.map(str::to_owned),
+            is_late: sheet.knows.is_some(),
+        },
+        window_from_ms: sheet.window.0,
         edge,
         cause: cause.name(),
         reason,
         at_ms: moment.at_ms,
         before,
-        usage: tracked.usage(),
-        limit: tracked.limit,
-        event: moment.event.map(str::to_owned),
+        usage: sheet.usage(),
+        limit: sheet.limit,
         channels: match reason {
             None => standing.rule.channels.iter().map(ToString::to_string).collect(),
             Some(_) => Vec::new(),

@@ -7,7 +7,7 @@ use plimsoll_engine::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::FEATURES;
+use super::{FEATURES, METERS};
 use crate::receiver::{FLAKY_PORT, HEALTHY_PORT};
 
 /// Makes it all, in calm weather, and gives the ids of the channels: the healthy one first.
@@ -17,10 +17,14 @@ pub async fn make(engine: &Engine, context: &Context) -> Result<Vec<String>, Pro
         "aggregation": "sum", "value_property": "$.tokens"});
     let count = json!({"key": "calls", "name": "Calls", "event_type": "llm.request",
         "aggregation": "count"});
-    for meter in [sum, count] {
+    let most = json!({"key": "peak", "name": "Peak", "event_type": "llm.request",
+        "aggregation": "max", "value_property": "$.tokens"});
+    let different = json!({"key": "kinds", "name": "Kinds", "event_type": "llm.request",
+        "aggregation": "unique_count", "value_property": "$.tokens"});
+    for meter in [sum, count, most, different] {
         ops.create_meter(context, request(&meter)?).await?;
     }
-    for (feature, meter) in FEATURES.into_iter().zip(["tokens", "tokens", "calls"]) {
+    for (feature, meter) in FEATURES.into_iter().zip(METERS) {
         let feature = json!({"key": feature, "name": feature, "type": "metered", "meter": meter});
         ops.create_feature(context, request(&feature)?).await?;
     }
@@ -34,7 +38,7 @@ pub async fn make(engine: &Engine, context: &Context) -> Result<Vec<String>, Pro
     for key in ["c0", "c1"] {
         let customer = json!({"key": key, "subjects": [format!("{key}-0")]});
         ops.create_customer(context, request(&customer)?).await?;
-        for feature in FEATURES {
+        for feature in &FEATURES[..4] {
             let entitlement = json!({"feature": feature, "type": "metered", "limit": "200",
                 "usage_period": {"interval": "day"}});
             ops.create_entitlement(context, key, request(&entitlement)?).await?;

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use plimsoll_sim::run::{self, Report};
+use plimsoll_sim::run::{self, Report, Tally};
 
 /// Runs these seeds on as many threads as there are cores.
 fn run_all(seeds: std::ops::Range<u64>) -> Vec<Report> {
@@ -37,14 +37,11 @@ fn two_hundred_seeds_find_nothing() {
         .collect();
     assert!(findings.is_empty(), "{}", findings.join("\n"));
     // Silence means something only where something happened.
-    let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
-    let events = total(|it| it.tally.events);
-    let notifications = total(|it| it.tally.notifications);
-    let crashes = total(|it| it.tally.crashes);
-    assert!(
-        events > 5_000 && notifications > 1_000 && crashes > 150,
-        "{events} events, {notifications} notifications, {crashes} crashes"
-    );
+    let mut total = Tally::default();
+    reports.iter().for_each(|it| total.add(&it.tally));
+    let Tally { events, notifications, late, resets, usage, crashes } = total;
+    let is_enough = events > 5_000 && notifications - resets > 1_000 && crashes > 150;
+    assert!(is_enough && late > 20 && resets > 1_000 && usage > 1_000, "{total}");
 }
 
 #[test]

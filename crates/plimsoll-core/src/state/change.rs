@@ -39,8 +39,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) effects: &'a mut Vec<Effect>,
 }
 
-/// Windows that ended while nobody looked, as one reset each.
-type Resets = BTreeMap<usize, Reset>;
+/// What began while nobody looked, by the place of the entitlement: periods in a row as one reset,
+/// and what someone asked for by itself.
+type Resets = BTreeMap<usize, Vec<Reset>>;
 
 impl<'a> Evaluation<'a> {
     /// Brings a customer up to date with time and catalogue. What comes after that is evaluated
@@ -94,7 +95,8 @@ impl<'a> Evaluation<'a> {
             let step = metered.step(due, self.at, &mut segments);
             self.after(metered, step, segments, Some((&mut resets, index)), around);
         }
-        around.effects.extend(resets.into_values().map(|it| Effect::Reset(Box::new(it))));
+        let resets = resets.into_values().flatten();
+        around.effects.extend(resets.map(|it| Effect::Reset(Box::new(it))));
     }
 
     /// What follows from a step for lines, resets and the archive.
@@ -125,21 +127,7 @@ impl<'a> Evaluation<'a> {
                 let reset = self.roll(metered, *rolled, around);
                 match resets {
                     None => around.effects.push(Effect::Reset(Box::new(reset))),
-                    Some((resets, index)) => match resets.get_mut(&index) {
-                        // Several windows that nobody saw begin are one reset; what someone asked
-                        // for is told by itself.
-                        Some(known)
-                            if (known.cause, reset.cause)
-                                == (ResetCause::Period, ResetCause::Period) =>
-                        {
-                            known.skipped += 1 + reset.skipped;
-                            known.opened = reset.opened;
-                        }
-                        _ => {
-                            let before = resets.insert(index, reset);
-                            around.effects.extend(before.map(|it| Effect::Reset(Box::new(it))));
-                        }
-                    },
+                    Some((resets, index)) => add_reset(resets.entry(index).or_default(), reset),
                 }
             }
         }
@@ -172,6 +160,17 @@ impl<'a> Evaluation<'a> {
             cause,
             at: self.at,
         }
+    }
+}
+
+/// Several periods that nobody saw begin are one reset.
+fn add_reset(known: &mut Vec<Reset>, reset: Reset) {
+    match known.last_mut() {
+        Some(last) if last.cause == ResetCause::Period && reset.cause == ResetCause::Period => {
+            last.skipped += 1 + reset.skipped;
+            last.opened = reset.opened;
+        }
+        _ => known.push(reset),
     }
 }
 

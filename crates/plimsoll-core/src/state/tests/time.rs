@@ -181,6 +181,21 @@ fn two_resets_of_one_moment_are_one() {
 }
 
 #[test]
+fn row_05_a_reset_that_nobody_saw_is_told_beside_the_periods() {
+    check(
+        "
+        show resets
+        entitle acme tokens 100 day => 0/100
+        use acme 90                 => 90/100
+        reset acme tokens 2026-03-03_10:00 => 90/100
+        clock 2026-03-05 12:00
+        pulse                       => reset 90/100 to 0/100 skipped 1 (period); \
+            reset 0/100 to 0/100 (manual); reset 0/100 to 0/100 skipped 1 (period)
+        ",
+    );
+}
+
+#[test]
 fn row_05_a_manual_reset_arms_every_line() {
     check(
         "
@@ -242,6 +257,26 @@ fn row_11_a_window_that_nobody_used_counts_late_events_too() {
         use acme 80 from 2026-03-02 12:00 => 1/100; warn:80% late crossed (usage)
         closed acme tokens          => 0/100 from 2026-03-01T00:00:00Z, \
             80/100 from 2026-03-02T00:00:00Z
+        ",
+    );
+}
+
+#[test]
+fn row_11_the_rest_of_a_period_that_was_reset_is_a_window_of_its_own() {
+    check(
+        "
+        entitle acme tokens 100 day => 0/100
+        clock 2026-03-01 10:00
+        use acme 70                 => 70/100
+        reset acme tokens           => 0/100
+        clock 2026-03-02
+        use acme 1                  => 1/100
+        use acme 5 from 2026-03-01 12:00 => 1/100
+        closed acme tokens          => 70/100 from 2026-03-01T00:00:00Z, \
+            5/100 from 2026-03-01T10:00:00Z
+        use acme 2 from 2026-03-01 09:00 => 1/100
+        closed acme tokens          => 72/100 from 2026-03-01T00:00:00Z, \
+            5/100 from 2026-03-01T10:00:00Z
         ",
     );
 }
