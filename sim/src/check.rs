@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::{
     ledger::EventKey,
     log::{Counts, Fact, Reading, amount, read},
-    model::{self, Amount, Expected, Partition, What},
+    model::{self, Expected, Limit, Partition, What},
     receiver::Receivers,
 };
 
@@ -219,7 +219,7 @@ impl Books {
                 findings.push(format!("{name} of {customer} is {answered:?}, must be {before:?}"));
             }
             let base = self.partitions.iter().find_map(|it| it.base(entitlement));
-            findings.extend(document_difference(database, &name, base));
+            findings.extend(document_difference(database, &name, base.as_ref()));
         }
         findings
     }
@@ -243,13 +243,13 @@ fn value_in(json: &Value) -> Option<model::Value> {
 fn document_difference(
     database: &MemoryStore,
     name: &str,
-    expected: Option<Option<Amount>>,
+    expected: Option<&Limit>,
 ) -> Option<String> {
     let row = at_once(resource::get(database, name)).ok().flatten();
     let document = row.filter(|it| it.deleted_at.is_none()).map(|it| it.doc);
     let json: Value = serde_json::from_str(&document.unwrap_or_default()).unwrap_or_default();
     let limit = json["limit"].as_str().and_then(amount);
-    (json.is_null() || Some(limit) != expected)
+    (json.is_null() || expected.is_none_or(|it| it.0 != limit))
         .then(|| format!("the document of {name} says {json}, the log {expected:?}"))
 }
 

@@ -203,6 +203,11 @@ impl Ledger {
         all.filter(|it| it.is_acknowledged == acknowledged).map(|it| it.event.clone()).collect()
     }
 
+    /// Whether any usage was acknowledged.
+    pub fn has_acknowledged(&self) -> bool {
+        self.sent.values().any(|it| it.is_acknowledged)
+    }
+
     /// Events of which nothing was ever said, and that may be sent again.
     pub fn unanswered(&self) -> Vec<Event> {
         let all = self.sent.values().filter(|it| self.is_young(it) && !it.is_answered);

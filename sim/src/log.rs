@@ -10,7 +10,7 @@ use std::ops::Range;
 use plimsoll_core::{
     catalog::{
         feature::FeatureKind,
-        meter::{Aggregation, Meter},
+        meter::{Aggregation, Meter, ValuePath},
     },
     command::{Command, ControlCommand, CustomerCommand, RowKind},
     entitlement::{
@@ -21,6 +21,7 @@ use plimsoll_core::{
     line::{Line, LineKind},
     quantity::Quantity,
     rule::{Rule, RuleKind, WhenSeveral},
+    time::Timestamp,
 };
 use plimsoll_engine::partition::usage_row;
 use plimsoll_store::log::LogRow;
@@ -398,7 +399,8 @@ fn meter(meter: &Meter) -> Result<MeterFact, NotUnderstood> {
     if !meter.filters.is_empty() {
         return Err("the model does not know filters".to_owned());
     }
-    let path = meter.aggregation.value_path().into_iter().flat_map(|it| it.members());
+    let path = meter.aggregation.value_path().map(ValuePath::members).unwrap_or_default();
+    let path = path.iter();
     let path = path.map(ToString::to_string).collect();
     Ok(MeterFact { event_type: meter.event_type.to_string(), counts, path })
 }
@@ -471,7 +473,7 @@ fn grant(grant: &Grant) -> Result<GrantFact, NotUnderstood> {
         amount: exactly(&grant.amount)?,
         priority: grant.priority,
         from_ms: grant.effective_at.as_ms(),
-        to_ms: grant.expires_at.map(|it| it.as_ms()),
+        to_ms: grant.expires_at.map(Timestamp::as_ms),
         rollover: (exactly(&grant.min_rollover)?, exactly(&grant.max_rollover)?),
     })
 }

@@ -179,6 +179,10 @@ pub struct Value {
     pub grants: Vec<Balance>,
 }
 
+/// The limit of an entitlement without grants, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub Option<Amount>);
+
 /// The step that is being taken: when, why, and by which event.
 #[derive(Clone, Copy)]
 pub(super) struct Moment<'a> {
@@ -352,9 +356,9 @@ impl Partition {
     }
 
     /// The limit of an entitlement without grants.
-    pub fn base(&self, entitlement: EntitlementId) -> Option<Option<Amount>> {
+    pub fn base(&self, entitlement: EntitlementId) -> Option<Limit> {
         let mut all = self.customers.iter().flatten().flat_map(|it| &it.tracked);
-        all.find(|it| it.who.entitlement == entitlement).map(|it| it.base)
+        all.find(|it| it.who.entitlement == entitlement).map(|it| Limit(it.base))
     }
 
     /// Entitlements to which something should have happened by now.
@@ -551,14 +555,13 @@ fn count_one(
         lines::settle(catalogue, &who, sheet, moment, before, &mut outcome.crossed);
         return;
     }
-    let sheet = match tracked.closed.iter().position(|it| it.holds(time_ms)) {
-        Some(place) => &mut tracked.closed[place],
-        None => {
-            let unused = course::unused(catalogue, tracked, time_ms, moment);
-            tracked.closed.push(unused);
-            tracked.closed.last_mut().expect("it was just put there")
-        }
-    };
+    let mut place = tracked.closed.iter().position(|it| it.holds(time_ms));
+    if place.is_none() {
+        place = Some(tracked.closed.len());
+        let unused = course::unused(catalogue, tracked, time_ms, moment);
+        tracked.closed.push(unused);
+    }
+    let Some(sheet) = place.and_then(|it| tracked.closed.get_mut(it)) else { return };
     let before = sheet.usage();
     sheet.readings.push(reading.clone());
     lines::settle(catalogue, &who, sheet, moment, before, &mut outcome.crossed);

@@ -34,7 +34,7 @@ fn leaves_no_tail(database: &MemoryStore, partition: u32) -> Result<(), String> 
     let last = at_once(log::last_position(database, partition)).map_err(|it| it.to_string())?;
     let rows = at_once(checkpoint::read(database, partition, None, PAGE_BYTES));
     let rows = rows.map_err(|it| it.to_string())?;
-    match rows.iter().find(|it| it.position as i64 != last) {
+    match rows.iter().find(|it| it.position != last) {
         Some(row) => Err(format!("slice {} is of {}, not of {last}", row.slice, row.position)),
         None if rows.is_empty() && last > 0 => Err("there is no checkpoint".to_owned()),
         None => Ok(()),

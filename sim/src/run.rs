@@ -258,7 +258,7 @@ impl Simulation {
 
     async fn set_up(&mut self, engine: &Engine) -> Result<(), String> {
         let keys = engine.ops.bootstrap(None).await.map_err(|it| it.to_string())?;
-        let pick = if self.is_sandbox { 1 } else { 0 };
+        let pick = usize::from(self.is_sandbox);
         self.token = keys.map(|it| [it.live, it.sandbox][pick].token.clone());
         self.until_ready(engine).await;
         let context = self.context(engine)?;

@@ -42,6 +42,7 @@ impl Sheet {
     }
 
     /// An empty one that counts alike.
+    #[must_use]
     pub fn like(&self, window: (i64, i64), carried: Amount) -> Self {
         Self::new(window, self.counts, carried)
     }
