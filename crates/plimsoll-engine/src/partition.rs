@@ -163,7 +163,7 @@ struct Pause {
 /// What a partition knows of an environment's clock.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
-    has_events: bool,
+    has_history: bool,
     now: Timestamp,
 }
 
@@ -295,7 +295,7 @@ impl Partitions {
             return Err(ChangeError::Unavailable { detail });
         }
         let goes_back = held.shown.iter().any(|it| *now < it.now);
-        if goes_back && held.shown.iter().any(|it| it.has_events) {
+        if goes_back && held.shown.iter().any(|it| it.has_history) {
             return Err(ChangeError::ClockBackwards);
         }
         Ok(())

@@ -157,7 +157,7 @@ pub(crate) fn problem_of(error: &ChangeError) -> Problem {
             Problem::at(ProblemCode::UsageNotMeasurable, "measure_usage_from", detail)
         }
         ChangeError::ClockBackwards => {
-            let detail = "the environment has events, so its clock only goes forward";
+            let detail = "something has happened here already, so the clock only goes forward";
             Problem::at(ProblemCode::ClockBackwards, "now", detail)
         }
         ChangeError::Busy => {

@@ -113,8 +113,8 @@ pub enum ChangeError {
         /// The reason, as of an event that cannot be counted.
         reason: &'static str,
     },
-    /// The clock would go back in an environment with events. Nothing was written; that is certain.
-    #[error("the clock of an environment with events does not go back")]
+    /// The clock would go back where something has happened. Nothing was written; that is certain.
+    #[error("the clock of an environment in which something has happened does not go back")]
     ClockBackwards,
     /// As much waits as may wait. Nothing was written; that is certain.
     #[error("too many changes are waiting")]

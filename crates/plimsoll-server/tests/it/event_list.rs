@@ -33,7 +33,7 @@ async fn an_event_is_shown_as_it_was_sent() {
     let page = client.get("/v1/events").await.json();
     let customer = company::id(&client.get("/v1/customers/acme").await.json());
     let accepted_at = page["items"][0]["accepted_at"].clone();
-    let expected = json!({"next_cursor": null, "items": [{
+    let expected = json!({"next_cursor": null, "complete_from": null, "items": [{
         "event": sent,
         "customer": customer,
         "time": accepted_at,

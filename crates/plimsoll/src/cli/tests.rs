@@ -13,7 +13,7 @@ fn the_words_are_consistent() {
 fn help_is_as_written_down() {
     let mut command = Cli::command().term_width(100);
     let mut text = format!("$ plimsoll --help\n{}", command.render_help());
-    for name in ["serve", "backup", "restore", "environment", "openapi"] {
+    for name in ["serve", "backup", "restore", "environment", "verify", "rules", "openapi"] {
         let command = command.find_subcommand_mut(name).expect("a subcommand");
         text += &format!("\n$ plimsoll {name} --help\n{}", command.render_help());
     }

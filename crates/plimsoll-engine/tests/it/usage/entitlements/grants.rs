@@ -73,7 +73,7 @@ async fn a_grant_that_becomes_active_absorbs_the_overage_of_the_period() {
     acme.uses(25).await;
     assert_eq!(acme.stands().await, "50/100 50 0");
     acme.pass(1);
-    assert_eq!(acme.segments().await, ["25 25: 0/0", "25 0: 0/0 25/75"]);
+    assert_eq!(acme.segments().await, ["25 25: 0/0", "25 0: 0/0 50/100"]);
 }
 
 #[tokio::test]
