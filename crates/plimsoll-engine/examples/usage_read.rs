@@ -134,7 +134,7 @@ async fn use_today(
     let resolved =
         numbers.iter().map(|it| match subjects.resolve(environment, &format!("customer-{it}")) {
             Some(Subject::Known { customer }) => customer,
-            other => panic!("customer {it} is {other:?}"),
+            other => unreachable!("customer {it} is {other:?}"),
         });
     resolved.collect()
 }

@@ -96,7 +96,7 @@ mod tests {
                 Ending::Problem(problem) => problem.code,
                 Ending::Repeated(_) => ProblemCode::Internal,
             });
-            let got = got.map(|it| String::from_utf8(it.to_vec()).expect("JSON is UTF-8"));
+            let got = got.map(|it| String::from_utf8(it.clone()).expect("JSON is UTF-8"));
             assert_eq!(got, expected.map(str::to_owned), "{pairs:?} {body}");
         }
     }

@@ -1,7 +1,8 @@
 //! The clock of an environment, as its log tells it.
 //!
 //! It never goes back, but in a sandbox in which nothing has happened. A clock that was set stands
-//! still until it is set again; what becomes due up to there is stamped with its own time, in order.
+//! still until it is set again; what becomes due up to there is stamped with its own time, in
+//! order.
 //!
 //! Not here: the machine's clock (the engine).
 
