@@ -108,7 +108,7 @@ impl State {
     pub fn begin_usage(&mut self, row: RowStamp) {
         let clock = self.clocks.entry(row.environment).or_default();
         clock.advance(row.stamped_at);
-        clock.has_history = true;
+        clock.has_events = true;
     }
 
     /// Applies one event of a row of usage.
@@ -168,31 +168,22 @@ impl State {
         archive: &mut dyn Archive,
         effects: &mut Vec<Effect>,
     ) {
-        let before = effects.len();
-        let environment = match command {
-            Command::Control { seq, command } => {
-                return self.apply_control(position, *seq, command);
-            }
+        match command {
+            Command::Control { seq, command } => self.apply_control(position, *seq, command),
             Command::Customer { environment, stamped_at, command } => {
                 let row = self.row(position, *environment, *stamped_at);
                 self.apply_customer(row, command, archive, effects);
-                environment
             }
             Command::Slice { environment, stamped_at, from, to } => {
                 let row = self.row(position, *environment, *stamped_at);
                 self.apply_slice(row, *from..*to, archive, effects);
-                environment
             }
             Command::Pulse { environment, stamped_at, slots } => {
                 let row = self.row(position, *environment, *stamped_at);
                 for slot in slots {
                     self.touch(row, *slot, archive, effects);
                 }
-                environment
             }
-        };
-        if effects.len() > before {
-            self.clocks.entry(*environment).or_default().has_history = true;
         }
     }
 

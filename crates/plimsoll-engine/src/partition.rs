@@ -22,7 +22,7 @@ use plimsoll_core::{
     limits,
     time::Timestamp,
 };
-use plimsoll_store::{Batch, CommitError, Lane, Statement, control};
+use plimsoll_store::{Batch, CommitError, Lane, Statement, control, notification};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
@@ -163,7 +163,7 @@ struct Pause {
 /// What a partition knows of an environment's clock.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
-    has_history: bool,
+    has_events: bool,
     now: Timestamp,
 }
 
@@ -287,15 +287,25 @@ impl Partitions {
     }
 
     /// Whether the clocks of all partitions may be set like this. A clock goes back only in an
-    /// environment without events, and only if every partition says that it has none.
-    fn check_clock(&self, command: &ControlCommand, held: &Paused) -> Result<(), ChangeError> {
-        let ControlCommand::SetClock { now, .. } = command else { return Ok(()) };
+    /// environment without events, and only if every partition says that it has none; and not over
+    /// what was told: time that comes again would tell it again, with the same identity.
+    async fn check_clock(
+        &self,
+        command: &ControlCommand,
+        held: &Paused,
+    ) -> Result<(), ChangeError> {
+        let ControlCommand::SetClock { environment, now } = command else { return Ok(()) };
         if held.shown.len() < self.count() {
             let detail = "a partition does not answer".to_owned();
             return Err(ChangeError::Unavailable { detail });
         }
         let goes_back = held.shown.iter().any(|it| *now < it.now);
-        if goes_back && held.shown.iter().any(|it| it.has_history) {
+        if !goes_back {
+            return Ok(());
+        }
+        let told = notification::any(&*self.shared.deps.store, *environment).await;
+        let told = told.map_err(|it| ChangeError::Unavailable { detail: it.to_string() })?;
+        if told || held.shown.iter().any(|it| it.has_events) {
             return Err(ChangeError::ClockBackwards);
         }
         Ok(())
@@ -335,7 +345,7 @@ impl PartitionPort for Partitions {
             _ => None,
         };
         let held = self.pause(clock).await;
-        if let Err(refused) = self.check_clock(&command, &held) {
+        if let Err(refused) = self.check_clock(&command, &held).await {
             for release in held.releases {
                 drop(release.send(Resume::Unchanged));
             }

@@ -194,6 +194,13 @@ pub fn insert(rows: Vec<NotificationRow>) -> Vec<Statement> {
     multirow::insert(INSERT, &format!("INSERT INTO notification ({COLUMNS})"), "", rows)
 }
 
+/// Whether an environment has any.
+pub async fn any(store: &dyn Store, environment: EnvironmentId) -> Result<bool, ReadError> {
+    let sql = "SELECT id FROM notification WHERE environment = $1 LIMIT 1";
+    let params = vec![Value::text_of(&environment)];
+    Ok(!store.query(Statement::new("notification.any", sql, params)).await?.is_empty())
+}
+
 /// The notification with this id.
 pub async fn get(
     store: &dyn Store,

@@ -1,8 +1,7 @@
 //! The clock of an environment, as its log tells it.
 //!
-//! It never goes back, but in a sandbox in which nothing has happened. A clock that was set stands
-//! still until it is set again; what becomes due up to there is stamped with its own time, in
-//! order.
+//! It never goes back, but in a sandbox without events. A clock that was set stands still until it
+//! is set again; what becomes due up to there is stamped with its own time, in order.
 //!
 //! Not here: the machine's clock (the engine).
 
@@ -21,9 +20,8 @@ pub(super) struct EnvironmentClock {
     last: Option<Timestamp>,
     /// Where it was set to; nothing if it follows the machine.
     set_to: Option<Timestamp>,
-    /// Whether any usage was ever accepted, or anything happened that is told: a line crossed, a
-    /// window begun. Time that comes again must not bring the same again.
-    pub(super) has_history: bool,
+    /// Whether any usage was ever accepted.
+    pub(super) has_events: bool,
 }
 
 impl EnvironmentClock {
@@ -43,7 +41,7 @@ impl EnvironmentClock {
     /// Sets the clock; whether it went back.
     pub(super) fn set(&mut self, to: Timestamp) -> bool {
         let shown = self.last.max(self.set_to);
-        let goes_back = shown.is_some_and(|it| to < it) && !self.has_history;
+        let goes_back = shown.is_some_and(|it| to < it) && !self.has_events;
         if goes_back {
             self.last = Some(to);
         }
@@ -67,18 +65,18 @@ impl EnvironmentClock {
     pub(super) fn encode(&self, writer: &mut Writer) {
         writer.option(self.last, Writer::time);
         writer.option(self.set_to, Writer::time);
-        writer.byte(u8::from(self.has_history));
+        writer.byte(u8::from(self.has_events));
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
         if reader.version() < 2 {
             // Nobody could set a clock; nobody knew whether there were events.
-            return Ok(Self { last: Some(reader.time()?), set_to: None, has_history: true });
+            return Ok(Self { last: Some(reader.time()?), set_to: None, has_events: true });
         }
         Ok(Self {
             last: reader.option(Reader::time)?,
             set_to: reader.option(Reader::time)?,
-            has_history: reader.flag()?,
+            has_events: reader.flag()?,
         })
     }
 }
@@ -89,10 +87,9 @@ impl State {
         self.clocks.get(&environment).map_or(now, |it| it.stamp(now))
     }
 
-    /// Whether any usage was ever accepted in an environment, or anything happened that is told:
-    /// its clock does not go back any more.
-    pub fn has_history(&self, environment: EnvironmentId) -> bool {
-        self.clocks.get(&environment).is_some_and(|it| it.has_history)
+    /// Whether any usage was ever accepted in an environment.
+    pub fn has_events(&self, environment: EnvironmentId) -> bool {
+        self.clocks.get(&environment).is_some_and(|it| it.has_events)
     }
 
     /// When something happens by itself next in an environment that follows the machine's clock.

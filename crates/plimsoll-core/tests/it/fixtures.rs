@@ -76,7 +76,7 @@ fn checkpoints_of_every_version() {
         assert_eq!(state.customer_count(), 1);
         assert_eq!(state.catalog().seq(), 4);
         assert_eq!(state.last_usage_at(CUSTOMER), Some(STAMP));
-        assert!(state.has_history(ENVIRONMENT));
+        assert!(state.has_events(ENVIRONMENT));
         // The line at 80 % has fired in this state, the one at 10 left has not.
         assert_eq!(lines_that_fire(&mut state, "5"), ["balance_value"]);
     }

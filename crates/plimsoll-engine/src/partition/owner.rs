@@ -440,7 +440,7 @@ impl Owner {
     async fn pause(&mut self, held: &mut Held, pause: Pause) -> Option<End> {
         let state = &held.memory.state;
         let shown = pause.clock.map(|it| Shown {
-            has_history: state.has_history(it),
+            has_events: state.has_events(it),
             now: state.stamp(it, self.deps.clock.now()),
         });
         if pause.paused.send(shown).is_err() {

@@ -358,20 +358,6 @@ fn a_clock_that_is_set_passes_everything_on_the_way_in_order() {
 }
 
 #[test]
-fn a_clock_does_not_go_back_over_what_was_told() {
-    check(
-        "
-        show resets
-        set clock 2026-03-01
-        entitle acme tokens 100 day => 0/100
-        set clock 2026-03-03        => reset 0/100 to 0/100 (period); reset 0/100 to 0/100 (period)
-        set clock 2026-03-01
-        set clock 2026-03-04        => reset 0/100 to 0/100 (period)
-        ",
-    );
-}
-
-#[test]
 fn a_clock_goes_back_only_before_there_is_usage() {
     check(
         "

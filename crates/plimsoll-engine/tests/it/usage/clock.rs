@@ -112,6 +112,22 @@ async fn more_than_one_turn_of_resets_is_worked_off_before_what_comes_after_it()
 }
 
 #[tokio::test]
+async fn the_clock_does_not_go_back_over_what_was_told() {
+    let mut world = World::start_sandbox().await;
+    world.daily_company(&["acme"]).await;
+    let channel = world.channel(None).await;
+    world
+        .rule(&["80"], &json!({"channels": [channel], "type": "entitlements.reset", "lines": []}))
+        .await;
+    assert_eq!(world.set("2026-03-01T00:00:00Z").await.unwrap(), "2026-03-01T00:00:00Z");
+    assert_eq!(code(world.set("2026-03-03T00:00:00Z").await), "");
+    assert_eq!(code(world.set("2026-03-01T00:00:00Z").await), "clock_backwards");
+    assert_eq!(code(world.set("2026-03-04T00:00:00Z").await), "");
+    world.uses("acme", 40).await;
+    assert_eq!(world.usage("acme").await, "40");
+}
+
+#[tokio::test]
 async fn the_clock_goes_back_only_without_events() {
     let mut world = World::start_sandbox().await;
     world.daily_company(&["acme"]).await;
