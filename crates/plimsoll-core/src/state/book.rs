@@ -152,7 +152,17 @@ impl Book {
         self.grants.iter().filter(|it| it.phase != Phase::Ended).count()
     }
 
-    /// Usage moved from one value to another. Refused, it may have changed: work on a copy.
+    /// What can be burned from, in the order in which it burns.
+    fn pots(&mut self) -> impl DoubleEndedIterator<Item = &mut Pot> {
+        let place = self.grants.partition_point(|it| it.grant.burn_order() < self.limit_order);
+        let (first, second) = self.grants.split_at_mut(place);
+        let active = |it: &&mut Held| it.phase == Phase::Active;
+        let first = first.iter_mut().filter(active).map(|it| &mut it.pot);
+        let second = second.iter_mut().filter(active).map(|it| &mut it.pot);
+        first.chain([&mut self.limit]).chain(second)
+    }
+
+    /// Usage moved from one value to another; refused, it changes nothing.
     pub(super) fn move_usage(&mut self, from: Quantity, to: Quantity) -> Result<(), Overflow> {
         if to >= from {
             self.burn(to.checked_sub(from)?)
@@ -161,42 +171,34 @@ impl Book {
         }
     }
 
+    // Both go through the pots twice, first on copies: this runs once an event, and a copy of the
+    // whole book to fall back on would be an allocation each time.
+
     fn burn(&mut self, amount: Quantity) -> Result<(), Overflow> {
-        let mut rest = amount;
-        let place = self.grants.partition_point(|it| it.grant.burn_order() < self.limit_order);
-        let (first, second) = self.grants.split_at_mut(place);
-        let active = |it: &&mut Held| it.phase == Phase::Active;
-        let first = first.iter_mut().filter(active).map(|it| &mut it.pot);
-        let second = second.iter_mut().filter(active).map(|it| &mut it.pot);
-        for pot in first.chain([&mut self.limit]).chain(second) {
-            rest = pot.burn(rest)?;
-        }
-        self.overage = self.overage.checked_add(rest)?;
+        let rest = self.pots().map(|it| *it).try_fold(amount, |rest, mut it| it.burn(rest))?;
+        let overage = self.overage.checked_add(rest)?;
+        self.pots().try_fold(amount, |rest, it| it.burn(rest))?;
+        self.overage = overage;
         Ok(())
     }
 
     /// What was burned last is given back first; what expired grants covered is not.
     fn refund(&mut self, amount: Quantity) -> Result<(), Overflow> {
         let beyond = self.overage.min(amount);
-        self.overage = self.overage.checked_sub(beyond)?;
-        let mut rest = amount.checked_sub(beyond)?;
-        let place = self.grants.partition_point(|it| it.grant.burn_order() < self.limit_order);
-        let (first, second) = self.grants.split_at_mut(place);
-        let active = |it: &&mut Held| it.phase == Phase::Active;
-        let first = first.iter_mut().filter(active).map(|it| &mut it.pot);
-        let second = second.iter_mut().filter(active).map(|it| &mut it.pot);
-        for pot in second.rev().chain([&mut self.limit]).chain(first.rev()) {
-            rest = pot.refund(rest)?;
-        }
+        let overage = self.overage.checked_sub(beyond)?;
+        let rest = amount.checked_sub(beyond)?;
+        self.pots().rev().map(|it| *it).try_fold(rest, |rest, mut it| it.refund(rest))?;
+        self.pots().rev().try_fold(rest, |rest, it| it.refund(rest))?;
+        self.overage = overage;
         Ok(())
     }
 
     /// What has become available covers what was beyond everything. Numbers that do not fit are
     /// left as they are: nobody is there to be told.
     fn absorb(&mut self) {
-        let mut after = Self { overage: Quantity::ZERO, ..self.clone() };
-        if !self.overage.is_zero() && after.burn(self.overage).is_ok() {
-            *self = after;
+        let beyond = std::mem::replace(&mut self.overage, Quantity::ZERO);
+        if self.burn(beyond).is_err() {
+            self.overage = beyond;
         }
     }
 

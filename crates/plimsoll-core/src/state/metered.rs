@@ -266,11 +266,9 @@ impl Metered {
             return self.gauge.accumulated.add(time, amount);
         };
         let after = carried.bounded_add(self.gauge.accumulated.usage_after(time, amount)?);
-        let mut moved = book.clone();
-        moved.move_usage(before, after).map_err(|_| UncountedReason::ValueOutOfRange)?;
-        self.gauge.accumulated.add(time, amount)?;
-        *book = moved;
-        Ok(())
+        book.move_usage(before, after).map_err(|_| UncountedReason::ValueOutOfRange)?;
+        // It cannot fail now: `usage_after` has refused all that `add` would refuse.
+        self.gauge.accumulated.add(time, amount)
     }
 
     /// Each grant that has not ended, in the order in which they burn.
