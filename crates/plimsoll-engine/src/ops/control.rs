@@ -76,6 +76,20 @@ impl Ops {
         Err(concurrent_change())
     }
 
+    /// Makes a change of something else than the catalogue: anew, while it gives nothing because
+    /// someone was faster.
+    pub(super) async fn attempts<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<Option<T>, Problem>>,
+    {
+        for _ in 0..CHANGE_ATTEMPTS {
+            if let Some(made) = attempt().await? {
+                return Ok(made);
+            }
+        }
+        Err(concurrent_change())
+    }
+
     /// Rows to be written by the caller, now.
     pub(super) fn draft(&self, context: &Context) -> Draft {
         Draft {

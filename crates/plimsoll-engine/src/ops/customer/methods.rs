@@ -12,7 +12,7 @@ use crate::{
     ops::{
         Context, Ops,
         change::{Changed, Turn},
-        control::{CHANGE_ATTEMPTS, concurrent_change, unreadable},
+        control::unreadable,
         customer::{Customer, UpdateCustomer, check_subjects},
         document::Kind,
         fields,
@@ -62,15 +62,11 @@ impl Ops {
     ) -> Result<Customer, Problem> {
         self.once(context, async {
             request.key.check("key")?;
-            for _ in 0..CHANGE_ATTEMPTS {
+            self.attempts(|| async {
                 let (turn, before) = self.customer_in_turn(context, name).await?;
-                let request = request.clone();
-                let changed = self.try_update_customer(context, turn, before, request).await?;
-                if let Some(customer) = changed {
-                    return Ok(customer);
-                }
-            }
-            Err(concurrent_change())
+                self.try_update_customer(context, turn, before, request.clone()).await
+            })
+            .await
         })
         .await
     }
@@ -78,13 +74,11 @@ impl Ops {
     /// Deletes a customer and its entitlements. Usage of its subjects is rejected from now on.
     pub async fn delete_customer(&self, context: &Context, name: &str) -> Result<(), Problem> {
         self.once(context, async {
-            for _ in 0..CHANGE_ATTEMPTS {
+            self.attempts(|| async {
                 let (turn, customer) = self.customer_in_turn(context, name).await?;
-                if self.try_delete_customer(context, turn, customer).await?.is_some() {
-                    return Ok(());
-                }
-            }
-            Err(concurrent_change())
+                self.try_delete_customer(context, turn, customer).await
+            })
+            .await
         })
         .await
     }

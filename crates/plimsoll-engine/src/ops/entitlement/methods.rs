@@ -38,13 +38,7 @@ impl Ops {
         request: CreateEntitlement,
     ) -> Result<Entitlement, Problem> {
         self.once(context, async {
-            for _ in 0..CHANGE_ATTEMPTS {
-                let made = self.try_create_entitlement(context, customer, request.clone()).await?;
-                if let Some(entitlement) = made {
-                    return Ok(entitlement);
-                }
-            }
-            Err(concurrent_change())
+            self.attempts(|| self.try_create_entitlement(context, customer, request.clone())).await
         })
         .await
     }
@@ -102,14 +96,8 @@ impl Ops {
         request: UpdateEntitlement,
     ) -> Result<Entitlement, Problem> {
         self.once(context, async {
-            for _ in 0..CHANGE_ATTEMPTS {
-                let request = request.clone();
-                let made = self.try_update_entitlement(context, customer, name, request).await?;
-                if let Some(entitlement) = made {
-                    return Ok(entitlement);
-                }
-            }
-            Err(concurrent_change())
+            let attempt = || self.try_update_entitlement(context, customer, name, request.clone());
+            self.attempts(attempt).await
         })
         .await
     }

@@ -10,7 +10,6 @@ use crate::{
     ops::{
         Context, Ops,
         change::Changed,
-        control::{CHANGE_ATTEMPTS, concurrent_change},
         entitlement::{
             Entitlement,
             scheduled::{ScheduledReset, effective_at},
@@ -48,13 +47,7 @@ impl Ops {
         request: ResetEntitlement,
     ) -> Result<Entitlement, Problem> {
         self.once(context, async {
-            for _ in 0..CHANGE_ATTEMPTS {
-                let reset = self.try_reset_entitlement(context, customer, name, request).await?;
-                if let Some(entitlement) = reset {
-                    return Ok(entitlement);
-                }
-            }
-            Err(concurrent_change())
+            self.attempts(|| self.try_reset_entitlement(context, customer, name, request)).await
         })
         .await
     }

@@ -11,7 +11,7 @@ use crate::{
     ops::{
         Context, Ops,
         change::Changed,
-        control::{CHANGE_ATTEMPTS, concurrent_change, unreadable},
+        control::unreadable,
         document::Kind,
         entitlement::{Entitlement, effective_at},
         grant::{CreateGrant, Grant, GrantStanding, VoidGrant, checks::check_room},
@@ -31,14 +31,8 @@ impl Ops {
         request: CreateGrant,
     ) -> Result<Grant, Problem> {
         self.once(context, async {
-            for _ in 0..CHANGE_ATTEMPTS {
-                let request = request.clone();
-                let made = self.try_create_grant(context, customer, name, request).await?;
-                if let Some(grant) = made {
-                    return Ok(grant);
-                }
-            }
-            Err(concurrent_change())
+            let attempt = || self.try_create_grant(context, customer, name, request.clone());
+            self.attempts(attempt).await
         })
         .await
     }
@@ -98,12 +92,7 @@ impl Ops {
         request: VoidGrant,
     ) -> Result<(), Problem> {
         self.once(context, async {
-            for _ in 0..CHANGE_ATTEMPTS {
-                if self.try_void_grant(context, customer, name, grant, request).await?.is_some() {
-                    return Ok(());
-                }
-            }
-            Err(concurrent_change())
+            self.attempts(|| self.try_void_grant(context, customer, name, grant, request)).await
         })
         .await
     }
