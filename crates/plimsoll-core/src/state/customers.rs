@@ -7,10 +7,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
+    hint::black_box,
 };
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::metered::Metered;
 use crate::{
@@ -23,8 +23,12 @@ use crate::{
     time::Timestamp,
 };
 
-/// A customer of the partition.
+/// Customers whose memory is read ahead together: what they need fits the second cache.
+pub(super) const READ_AHEAD: usize = 128;
+
+/// A customer of the partition. In whole lines of the cache: each event waits for them.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Customer {
     pub(super) id: CustomerId,
     pub(super) environment: EnvironmentId,
@@ -95,8 +99,9 @@ impl Customer {
 #[derive(Debug)]
 pub(super) struct Customers {
     slots: Vec<Slot>,
-    /// The slot of every customer that there ever was: an id is given once, and so is a slot.
-    index: HashMap<CustomerId, u32, BuildHasherDefault<IdHasher>>,
+    /// The slot of every customer that there ever was: an id is given once, and so is a slot. Just
+    /// the slots, which know the ids themselves: so small, it stays in the cache.
+    index: HashTable<u32>,
     /// The slot of the next customer. While replaying, later slots may be filled already.
     next_slot: u32,
     /// Customers that exist.
@@ -123,27 +128,21 @@ enum Slot {
     },
 }
 
+impl Slot {
+    fn id(&self) -> Option<CustomerId> {
+        match self {
+            Self::Vacant => None,
+            Self::Filled(Customer { id, .. }) | Self::Deleted { id, .. } => Some(*id),
+        }
+    }
+}
+
 /// Hashes an id by its low bits, which are random or a hash already.
 ///
 /// The customers of one partition have bits in common, so all bits are folded into the low ones.
-#[derive(Debug, Default)]
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, value: u128) {
-        let product = u128::from(value as u64) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
+fn hash_of(id: CustomerId) -> u64 {
+    let product = u128::from(id.bits() as u64) * 0x9e37_79b9_7f4a_7c15;
+    (product >> 64) as u64 ^ product as u64
 }
 
 impl Default for Customers {
@@ -157,7 +156,7 @@ impl Customers {
     pub(super) fn empty(slice_slots: u32, next_slot: u32) -> Self {
         Self {
             slots: Vec::new(),
-            index: HashMap::default(),
+            index: HashTable::new(),
             next_slot,
             count: 0,
             slice_slots,
@@ -184,7 +183,31 @@ impl Customers {
 
     /// The slot that this customer was given; empty again once the customer is deleted.
     pub(super) fn slot(&self, customer: CustomerId) -> Option<u32> {
-        self.index.get(&customer).copied()
+        self.index.find(hash_of(customer), |it| self.id_of(*it) == Some(customer)).copied()
+    }
+
+    fn id_of(&self, slot: u32) -> Option<CustomerId> {
+        self.slots.get(slot as usize)?.id()
+    }
+
+    /// Reads what an event of these customers will read; changes nothing. At most
+    /// [`READ_AHEAD`] of them.
+    ///
+    /// In two passes, so that no wait for memory hangs on another one.
+    pub(super) fn read_ahead(&self, customers: impl Iterator<Item = CustomerId>) {
+        let mut slots = [None; READ_AHEAD];
+        for (slot, customer) in slots.iter_mut().zip(customers) {
+            *slot = self.slot(customer);
+        }
+        for customer in slots.into_iter().filter_map(|it| self.get(it?)) {
+            if let Some(Tracked::Metered(metered)) = customer.entitlements.first() {
+                metered.read_ahead();
+            }
+            if let Some((meter, cells)) = customer.cells.first() {
+                // Without a use of what is read, nothing is read.
+                black_box((meter.bits() as u8, cells.open().0.is_some()));
+            }
+        }
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Customer> {
@@ -217,7 +240,7 @@ impl Customers {
                     indexed_at: Timestamp::MAX,
                 };
                 self.put(slot, Slot::Filled(customer));
-                self.index.insert(id, slot);
+                self.index_slot(id, slot);
                 self.count += 1;
             }
             Some(given) if given == slot => {}
@@ -367,6 +390,13 @@ impl Customers {
         self.slots[slot] = content;
     }
 
+    /// Makes a customer, whose slot is filled, known by its id.
+    fn index_slot(&mut self, id: CustomerId, slot: u32) {
+        let slots = &self.slots;
+        let id_of = |slot: &u32| slots.get(*slot as usize).and_then(Slot::id);
+        self.index.insert_unique(hash_of(id), slot, |it| id_of(it).map_or(0, hash_of));
+    }
+
     /// How many slices hold the customers.
     pub(super) fn slice_count(&self) -> usize {
         self.next_slot.div_ceil(self.slice_slots) as usize
@@ -430,10 +460,11 @@ impl Customers {
                     customer.id
                 }
             };
-            if self.index.insert(id, slot).is_some() {
+            if self.slot(id).is_some() {
                 return Err(Corrupt { expected: "each customer once" });
             }
             self.put(slot, content);
+            self.index_slot(id, slot);
             self.note_due(slot);
             self.note_windows(slot);
         }

@@ -206,6 +206,14 @@ impl Metered {
         self.carried().bounded_add(self.gauge.accumulated.usage())
     }
 
+    /// Reads what counting an event will read.
+    pub(super) fn read_ahead(&self) {
+        let first = (self.window.from, self.meter.bits() as u8, self.extra.is_some());
+        let gauge = (self.gauge.accumulated.is_empty(), self.gauge.calm.is_some());
+        // Without a use of what is read, nothing is read.
+        std::hint::black_box((first, gauge));
+    }
+
     /// The limits with the grants that add to them.
     pub(super) fn effective_limits(&self) -> Limits {
         let Some(book) = self.book() else { return self.limits };

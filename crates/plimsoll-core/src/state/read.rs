@@ -1,6 +1,6 @@
 //! What can be asked of a state without changing it.
 
-use super::{GrantBalance, State};
+use super::{GrantBalance, State, customers::READ_AHEAD};
 use crate::{
     archive::Segment,
     catalog::Catalog,
@@ -29,17 +29,16 @@ impl State {
         self.customers.slot(customer).is_some_and(|it| self.customers.get(it).is_some())
     }
 
-    /// Reads ahead what applying events of these customers will read; changes nothing.
+    /// Customers that are read ahead together.
+    pub const READ_AHEAD: usize = READ_AHEAD;
+
+    /// Reads ahead what applying events of these customers will read; changes nothing. At most
+    /// [`State::READ_AHEAD`] of them.
     ///
-    /// Many customers do not fit a processor's cache, and an event waits for memory three times in
-    /// a row. The waits of different customers overlap here: a hundred at a time are a good number.
+    /// Many customers do not fit a processor's cache, and an event waits for memory several times.
+    /// The waits of different customers overlap here.
     pub fn read_ahead(&self, customers: impl Iterator<Item = CustomerId>) {
-        let found = customers.filter_map(|it| self.customers.get(self.customers.slot(it)?));
-        let metered = found.filter_map(|it| it.entitlements.first()?.metered());
-        // Without a use of what was read, nothing would be read.
-        metered.for_each(|it| {
-            std::hint::black_box((it.window.to, it.gauge.calm.is_some(), it.usage()));
-        });
+        self.customers.read_ahead(customers);
     }
 
     /// The closed windows that an event of this time concerns, to be brought into the archive

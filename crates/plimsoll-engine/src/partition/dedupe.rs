@@ -57,6 +57,9 @@ pub(super) struct Dedupe {
     active: Recent,
     /// Being sealed: known exactly until that is done.
     sealing: Option<Sealing>,
+    /// An empty table of full size, for the next to be active: growing into one costs more than
+    /// all that is done with it.
+    spare: Option<Recent>,
     segments: Vec<Segment>,
     merging: Option<Merging>,
     /// Segments that are being deleted, and how many of their blocks are.
@@ -100,6 +103,7 @@ impl Dedupe {
             today: Day::of(now),
             active: Recent::default(),
             sealing: None,
+            spare: None,
             segments: Vec::new(),
             merging: None,
             dead: VecDeque::new(),
@@ -115,6 +119,16 @@ impl Dedupe {
     /// remembered for a window of this one.
     pub(super) fn set_time(&mut self, now: Timestamp) {
         self.today = Day::of(now);
+    }
+
+    /// Reads what inserting these identities will read, so that the waits for memory overlap.
+    pub(super) fn read_ahead(&self, identities: impl Iterator<Item = u128>) {
+        for identity in identities {
+            self.active.read_ahead(identity);
+            if let Some(sealing) = &self.sealing {
+                sealing.read_ahead(identity);
+            }
+        }
     }
 
     /// Remembers an identity; false if it was accepted within the window before.
@@ -169,7 +183,8 @@ impl Dedupe {
     }
 
     fn recent_bytes(&self) -> usize {
-        self.active.bytes() + self.sealing.as_ref().map_or(0, Sealing::recent_bytes)
+        let spare = self.spare.as_ref().map_or(0, Recent::bytes);
+        self.active.bytes() + self.sealing.as_ref().map_or(0, Sealing::recent_bytes) + spare
     }
 
     fn filter_bytes(&self) -> usize {

@@ -35,9 +35,6 @@ use crate::{
     },
 };
 
-/// Events whose customers are read ahead together, so that the waits for memory overlap.
-const READ_AHEAD: usize = 100;
-
 /// A partition's memory. It may be ahead of the disk by the one batch that is being committed.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -276,9 +273,10 @@ impl Memory {
     ) {
         let body = request.body.as_str();
         for (place, incoming) in request.events.iter().enumerate() {
-            if place % READ_AHEAD == 0 {
-                let ahead = request.events.iter().skip(place).take(READ_AHEAD);
-                self.state.read_ahead(ahead.map(|it| it.customer));
+            if place % State::READ_AHEAD == 0 {
+                let ahead = || request.events.iter().skip(place).take(State::READ_AHEAD);
+                self.state.read_ahead(ahead().map(|it| it.customer));
+                self.dedupe.read_ahead(ahead().map(|it| it.identity));
             }
             if !self.state.has_customer(incoming.customer) {
                 outcome.gone.push(incoming.index);
@@ -377,8 +375,8 @@ impl Memory {
         self.state.begin_usage(stamp);
         let mut effects = Vec::new();
         for (index, stored) in usage.events.iter().enumerate() {
-            if index % READ_AHEAD == 0 {
-                let ahead = usage.events.iter().skip(index).take(READ_AHEAD);
+            if index % State::READ_AHEAD == 0 {
+                let ahead = usage.events.iter().skip(index).take(State::READ_AHEAD);
                 self.state.read_ahead(ahead.map(|it| it.customer));
             }
             let event = stored.event()?;

@@ -135,7 +135,12 @@ impl Thread {
         self.execute("BEGIN IMMEDIATE").map_err(certainly)?;
         let mut answers = Vec::with_capacity(batches.len());
         for batch in batches {
-            answers.push(match self.run_in_savepoint(batch) {
+            // One that is alone needs none: if it is refused, all of the transaction goes.
+            let done = match batches {
+                [alone] => batch::run(&self.connection, alone),
+                _ => self.run_in_savepoint(batch),
+            };
+            answers.push(match done {
                 Ok(rows) => Ok(rows),
                 Err(Undone::Refused(error)) => Err(error),
                 Err(Undone::Failed(detail)) => return Err(Aborted::Certainly(detail)),

@@ -43,6 +43,15 @@ pub(super) enum Verdict {
 }
 
 impl Filter {
+    /// Whether the front lets an identity pass, if there is one: cheaper than the verdict, which is
+    /// "no" otherwise.
+    pub(super) fn front_passes(&self, identity: u128) -> bool {
+        match &self.layers {
+            Layers::Both(front, _) => front_holds(front, fold(identity)),
+            Layers::Back(_) | Layers::Absent => true,
+        }
+    }
+
     /// What it says about an identity.
     pub(super) fn verdict(&self, identity: u128) -> Verdict {
         let folded = fold(identity);

@@ -15,12 +15,11 @@ use plimsoll_store::{
 use super::{
     Dedupe, entry,
     filter::{Filter, Verdict},
+    segment::ASKED_TOGETHER,
 };
 
 /// Pieces that one read of the store brings: some 2 MiB.
 const PAGE_PIECES: usize = 256;
-/// Identities that are asked of one segment after the other while they are at hand.
-const CHUNK: usize = 128;
 
 /// Counter: pieces of segments that were read to find out about identities.
 const LOOKUPS: &str = "plimsoll_dedupe_lookups_total";
@@ -90,7 +89,7 @@ impl Dedupe {
         if self.segments.is_empty() {
             return doubts;
         }
-        let mut chunk = [0; CHUNK];
+        let mut chunk = [0; ASKED_TOGETHER];
         loop {
             let mut count = 0;
             for (slot, identity) in chunk.iter_mut().zip(identities.by_ref()) {

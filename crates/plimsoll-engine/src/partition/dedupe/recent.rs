@@ -48,12 +48,29 @@ impl Recent {
         self.slots.capacity() * ENTRY_BYTES
     }
 
+    /// The same table without its entries, if it holds so many without growing.
+    pub(super) fn emptied(mut self, identities: usize) -> Option<Self> {
+        if capacity(self.bits) < identities {
+            return None;
+        }
+        self.slots.fill(Entry::EMPTY);
+        self.count = 0;
+        Some(self)
+    }
+
     /// The entry of an identity.
     pub(super) fn get(&self, identity: u128) -> Option<Entry> {
         match self.place(identity) {
             Place::Found(at) => self.slots.get(at).copied(),
             Place::Missing(_) => None,
         }
+    }
+
+    /// Reads where an identity is looked for first, for a look that follows soon.
+    pub(super) fn read_ahead(&self, identity: u128) {
+        let home = prefix(first_bits(identity), self.bits);
+        // Without a use of what is read, nothing is read.
+        std::hint::black_box(self.slots.get(home).map(|it| it.day()));
     }
 
     /// Adds an entry whose identity is not there, or puts it in place of the one that is.

@@ -34,6 +34,11 @@ impl Sealing {
         self.recent.get(identity)
     }
 
+    /// See [`Recent::read_ahead`].
+    pub(super) fn read_ahead(&self, identity: u128) {
+        self.recent.read_ahead(identity);
+    }
+
     /// Bytes that the table takes.
     pub(super) fn recent_bytes(&self) -> usize {
         self.recent.bytes()
@@ -63,7 +68,8 @@ impl Sealing {
 impl Dedupe {
     /// Begins to seal what is recent. All of it belongs to log rows up to this position.
     pub(super) fn freeze(&mut self, position: u64) {
-        let recent = std::mem::take(&mut self.active);
+        let empty = self.spare.take().unwrap_or_default();
+        let recent = std::mem::replace(&mut self.active, empty);
         let of_stretch = self.budget.of_stretch();
         let mut segment = Segment::empty(self.new_number(), recent.len() as u64, of_stretch);
         segment.set_last_position(position);
@@ -89,6 +95,7 @@ impl Dedupe {
             sealing.segment.answer_for_all();
             self.sealed_through = sealing.segment.last_position();
             self.segments.push(sealing.segment);
+            self.spare = sealing.recent.emptied(self.budget.recent());
         } else {
             self.sealing = Some(sealing);
         }

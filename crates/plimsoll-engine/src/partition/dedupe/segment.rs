@@ -22,6 +22,9 @@ const BLOCK_IDENTITIES: u64 = 512;
 /// Blocks of a shard, as a power of two.
 const BLOCKS_OF_SHARD_BITS: u32 = 3;
 
+/// Identities that a segment is asked about together.
+pub(super) const ASKED_TOGETHER: usize = 128;
+
 /// A sealed segment, or one that is being written.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -232,27 +235,42 @@ impl Segment {
         self.left = shards;
     }
 
-    /// Notes where these identities may be in it.
+    /// Notes where these identities may be in it; at most [`ASKED_TOGETHER`].
+    ///
+    /// First the fronts of all are looked at, without a branch that hangs on what is found: so the
+    /// waits for memory overlap. Few pass.
     pub(super) fn ask(&self, identities: &[u128], doubts: &mut Doubts) {
-        let shard_bits = self.shard_bits();
-        for identity in identities {
-            let first = first_bits(*identity);
-            if !self.span.stretches.contains(&prefix(first, self.span.bits)) {
-                continue;
+        let mut left = [0; ASKED_TOGETHER];
+        let mut count = 0;
+        for identity in identities.iter().take(ASKED_TOGETHER) {
+            left[count] = *identity;
+            count += usize::from(self.front_passes(*identity));
+        }
+        for identity in left.iter().take(count) {
+            self.ask_one(*identity, doubts);
+        }
+    }
+
+    /// Whether it answers for this identity, and the front of its filter lets it pass.
+    fn front_passes(&self, identity: u128) -> bool {
+        let first = first_bits(identity);
+        let answers = self.span.stretches.contains(&prefix(first, self.span.bits));
+        let filter = self.shards.get(prefix(first, self.shard_bits()));
+        filter.is_some_and(|it| it.front_passes(identity)) & answers
+    }
+
+    fn ask_one(&self, identity: u128, doubts: &mut Doubts) {
+        let shard = prefix(first_bits(identity), self.shard_bits());
+        let Some(filter) = self.shards.get(shard) else { return };
+        let segment = self.number;
+        match filter.verdict(identity) {
+            Verdict::No => {}
+            Verdict::Maybe => {
+                let place = self.block_of(identity);
+                doubts.blocks.push(Doubt { segment, place, identity });
             }
-            let shard = prefix(first, shard_bits);
-            let Some(filter) = self.shards.get(shard) else { continue };
-            let segment = self.number;
-            match filter.verdict(*identity) {
-                Verdict::No => {}
-                Verdict::Maybe => {
-                    let place = self.block_of(*identity);
-                    doubts.blocks.push(Doubt { segment, place, identity: *identity });
-                }
-                Verdict::Absent => {
-                    let place = shard as u32;
-                    doubts.filters.push(Doubt { segment, place, identity: *identity });
-                }
+            Verdict::Absent => {
+                doubts.filters.push(Doubt { segment, place: shard as u32, identity });
             }
         }
     }
