@@ -66,6 +66,7 @@ pub(crate) async fn measure(options: &Bench) -> Result<Figure, Failure> {
     let product = Product::start(options).await?;
     prepare(options, &product, &receiver, Some(LIMIT)).await?;
     machine::say(&format!("{} customers are made; measuring", options.customers()));
+    let disk_before = product.disk_bytes();
     let cpu_before_ms = machine::cpu_ms(product.process()).unwrap_or_default();
     let requests = requests(options, "b");
     let event_bytes =
@@ -81,7 +82,8 @@ pub(crate) async fn measure(options: &Bench) -> Result<Figure, Failure> {
         // The data folder holds nothing but the address.
         Some(_) => figure,
         None => {
-            figure.with("disk bytes an event", product.disk_bytes() as f64 / driven.events as f64)
+            let grown = product.disk_bytes().saturating_sub(disk_before);
+            figure.with("disk bytes an event", grown as f64 / driven.events as f64)
         }
     };
     product.stop().await?;

@@ -28,7 +28,7 @@ pub(crate) async fn run(options: &Bench) -> Result<Vec<Figure>, Failure> {
     let product = Product::start(options).await?;
     let mut api = Api::open(product.address).await?;
     // Nobody listens there: the lines are never reached.
-    let channel = api.channel("bench", "http://127.0.0.1:9/").await?;
+    let channel = api.channel("bench", "http://127.0.0.1:59999/").await?;
     for feature in FEATURES {
         api.meter_and_feature(feature, EVENT_TYPE).await?;
         api.rule(feature, "usage_percentage", &PERCENTAGES, &channel, None).await?;

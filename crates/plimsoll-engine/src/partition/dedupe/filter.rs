@@ -31,6 +31,13 @@ enum Layers {
     Both(Box<[u64]>, Box<[u8]>),
 }
 
+/// The word of a front that an identity belongs to, and the bits there that are the identity's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrontWord {
+    word: u64,
+    bits: u64,
+}
+
 /// What a filter says about an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -43,12 +50,11 @@ pub(super) enum Verdict {
 }
 
 impl Filter {
-    /// Whether the front lets an identity pass, if there is one: cheaper than the verdict, which is
-    /// "no" otherwise.
-    pub(super) fn front_passes(&self, identity: u128) -> bool {
+    /// What the front has for an identity, to be looked at later.
+    pub(super) fn front_word(&self, identity: u128) -> FrontWord {
         match &self.layers {
-            Layers::Both(front, _) => front_holds(front, fold(identity)),
-            Layers::Back(_) | Layers::Absent => true,
+            Layers::Both(front, _) => FrontWord::of(front, fold(identity)),
+            Layers::Back(_) | Layers::Absent => FrontWord::KNOWN,
         }
     }
 
@@ -58,7 +64,7 @@ impl Filter {
         let cells = match &self.layers {
             Layers::Absent => return Verdict::Absent,
             Layers::Both(front, cells) => {
-                if !front_holds(front, folded) {
+                if !FrontWord::of(front, folded).passes() {
                     return Verdict::No;
                 }
                 cells
@@ -135,9 +141,21 @@ fn place_in_front(folded: u64, words: usize) -> (usize, u64) {
     (((hash >> 32) as usize * words) >> 32, bit(0) | bit(1) | bit(2) | bit(3))
 }
 
-fn front_holds(front: &[u64], folded: u64) -> bool {
-    let (word, bits) = place_in_front(folded, front.len());
-    front.get(word).is_some_and(|it| it & bits == bits)
+impl FrontWord {
+    /// What does not pass.
+    pub(super) const STRANGER: Self = Self { word: 0, bits: 1 };
+    /// What passes, whatever a front would say.
+    const KNOWN: Self = Self { word: 0, bits: 0 };
+
+    fn of(front: &[u64], folded: u64) -> Self {
+        let (word, bits) = place_in_front(folded, front.len());
+        front.get(word).map_or(Self::STRANGER, |word| Self { word: *word, bits })
+    }
+
+    /// Whether the identity may be there; the back must be asked.
+    pub(super) fn passes(self) -> bool {
+        self.word & self.bits == self.bits
+    }
 }
 
 fn front_of(folded: &[u64]) -> Box<[u64]> {

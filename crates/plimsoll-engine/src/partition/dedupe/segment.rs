@@ -13,7 +13,7 @@ use plimsoll_store::dedupe::{Piece, SegmentRow, SegmentState};
 
 use super::{
     entry::{Day, Entry, first_bits, prefix},
-    filter::{Filter, FilterMaker, Verdict},
+    filter::{Filter, FilterMaker, FrontWord, Verdict},
     lookup::{Doubt, Doubts},
 };
 
@@ -237,26 +237,28 @@ impl Segment {
 
     /// Notes where these identities may be in it; at most [`ASKED_TOGETHER`].
     ///
-    /// First the fronts of all are looked at, without a branch that hangs on what is found: so the
-    /// waits for memory overlap. Few pass.
+    /// First the words of all are read from the fronts, and nothing hangs on what they hold: so the
+    /// waits for memory overlap. Few identities pass.
     pub(super) fn ask(&self, identities: &[u128], doubts: &mut Doubts) {
-        let mut left = [0; ASKED_TOGETHER];
-        let mut count = 0;
-        for identity in identities.iter().take(ASKED_TOGETHER) {
-            left[count] = *identity;
-            count += usize::from(self.front_passes(*identity));
+        let mut fronts = [FrontWord::STRANGER; ASKED_TOGETHER];
+        for (front, identity) in fronts.iter_mut().zip(identities) {
+            *front = self.front_word(*identity);
         }
-        for identity in left.iter().take(count) {
-            self.ask_one(*identity, doubts);
+        for (front, identity) in fronts.iter().zip(identities) {
+            if front.passes() {
+                self.ask_one(*identity, doubts);
+            }
         }
     }
 
-    /// Whether it answers for this identity, and the front of its filter lets it pass.
-    fn front_passes(&self, identity: u128) -> bool {
+    /// What the front of its filter has for this identity, if it answers for it.
+    fn front_word(&self, identity: u128) -> FrontWord {
         let first = first_bits(identity);
-        let answers = self.span.stretches.contains(&prefix(first, self.span.bits));
+        if !self.span.stretches.contains(&prefix(first, self.span.bits)) {
+            return FrontWord::STRANGER;
+        }
         let filter = self.shards.get(prefix(first, self.shard_bits()));
-        filter.is_some_and(|it| it.front_passes(identity)) & answers
+        filter.map_or(FrontWord::STRANGER, |it| it.front_word(identity))
     }
 
     fn ask_one(&self, identity: u128, doubts: &mut Doubts) {
