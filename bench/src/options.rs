@@ -65,7 +65,7 @@ pub(crate) struct Bench {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rules: u32,
     /// Connections that send batches
-    #[arg(long, global = true, default_value_t = 8)]
+    #[arg(long, global = true, default_value_t = 16)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) connections: u32,
     /// Events in one batch

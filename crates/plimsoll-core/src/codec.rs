@@ -15,6 +15,9 @@ use crate::{quantity::Quantity, time::Timestamp};
 /// The version of every layout in this crate, kept beside each stored row.
 pub const CORE_VERSION: i64 = 2;
 
+/// Items for which room is made before they are read: a count may be a lie.
+const ROOM_AT_ONCE: u64 = 64;
+
 /// Stored bytes do not have the layout that they claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stored bytes are corrupt: {expected}")]
@@ -276,7 +279,11 @@ impl<'a> Reader<'a> {
         if count > self.rest.len() as u64 {
             return Err(Corrupt { expected: "fewer items" });
         }
-        (0..count).map(|_| read(self)).collect()
+        let mut items = Vec::with_capacity(count.min(ROOM_AT_ONCE) as usize);
+        for _ in 0..count {
+            items.push(read(self)?);
+        }
+        Ok(items)
     }
 }
 

@@ -314,9 +314,9 @@ impl Evaluation<'_> {
             (Some(_), _, _) => {}
             (None, EntitlementKind::Metered(terms), Some(meter)) => {
                 let metered = self.entitle(entitlement, terms, meter, around);
-                customer.entitlements.push(Tracked::Metered(metered));
+                customer.add(Tracked::Metered(metered));
             }
-            (None, _, _) => customer.entitlements.push(Tracked::Plain(entitlement.clone())),
+            (None, _, _) => customer.add(Tracked::Plain(entitlement.clone())),
         }
     }
 

@@ -80,10 +80,18 @@ impl Customer {
     pub(super) fn cells_of(&mut self, meter: MeterId) -> &mut OpenCells {
         let place = self.cells.iter().position(|(own, _)| *own == meter);
         let place = place.unwrap_or_else(|| {
+            // Most customers have one or two, and a vector of four is what grows by itself.
+            self.cells.reserve_exact(1);
             self.cells.push((meter, OpenCells::default()));
             self.cells.len() - 1
         });
         &mut self.cells[place].1
+    }
+
+    /// Adds an entitlement, and room for no more than that: customers are many, and have few.
+    pub(super) fn add(&mut self, entitlement: Tracked) {
+        self.entitlements.reserve_exact(1);
+        self.entitlements.push(entitlement);
     }
 
     /// The entitlements for which usage is counted.
