@@ -163,7 +163,7 @@ pub async fn windows_at(
             moments.iter().map(|(entitlement, at)| [Value::text_of(entitlement), (*at).into()]);
         let rest = "SELECT DISTINCT w.entitlement, w.window_from, w.window_to, w.customer, \
              w.core_version, w.payload FROM wanted \
-             JOIN closed_window w ON w.entitlement = wanted.entitlement \
+             CROSS JOIN closed_window w WHERE w.entitlement = wanted.entitlement \
              AND w.window_from <= wanted.moment AND w.window_to > wanted.moment";
         let relation = "wanted (entitlement, moment)";
         let types = ["TEXT", "BIGINT"];
@@ -221,7 +221,7 @@ pub async fn cells(
         "wanted (meter, resolution, customer, from_at)",
         ["TEXT", "BIGINT", "TEXT", "BIGINT"],
         "SELECT c.meter, c.resolution, c.customer, c.from_at, c.core_version, c.payload \
-         FROM wanted JOIN cell c ON c.meter = wanted.meter AND c.resolution = wanted.resolution \
+         FROM wanted CROSS JOIN cell c WHERE c.meter = wanted.meter AND c.resolution = wanted.resolution \
          AND c.customer = wanted.customer AND c.from_at = wanted.from_at",
         customers,
     );
@@ -232,7 +232,7 @@ pub async fn cells(
     }
     let rest = format!(
         "SELECT c.meter, c.resolution, c.slice, c.from_at, c.core_version, c.payload \
-         FROM wanted JOIN cell_total c ON c.meter = wanted.meter \
+         FROM wanted CROSS JOIN cell_total c WHERE c.meter = wanted.meter \
          AND c.resolution = wanted.resolution AND c.from_at = wanted.from_at \
          AND c.partition = {partition} AND c.slice = wanted.slice"
     );
@@ -310,7 +310,7 @@ pub async fn cells_of_customers(
         "wanted (meter, resolution, customer, since, before)",
         ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"],
         "SELECT c.meter, c.resolution, c.customer, c.from_at, c.core_version, c.payload \
-         FROM wanted JOIN cell c ON c.meter = wanted.meter AND c.resolution = wanted.resolution \
+         FROM wanted CROSS JOIN cell c WHERE c.meter = wanted.meter AND c.resolution = wanted.resolution \
          AND c.customer = wanted.customer \
          AND c.from_at >= wanted.since AND c.from_at < wanted.before",
         rows.collect(),

@@ -44,7 +44,8 @@ pub(crate) fn insert_flat(
 /// Builds `WITH {relation} AS (VALUES ($1, …), …) {rest}` for these rows, in order.
 ///
 /// The first row is cast to `types`: where no column says what a parameter is, PostgreSQL would
-/// take it for text.
+/// take it for text. Joined to a table, the relation stands in front of `CROSS JOIN`: SQLite takes
+/// that order as said, where it would else read all of the table and look each row up in these.
 pub(crate) fn with<const N: usize>(
     name: &'static str,
     relation: &str,

@@ -169,7 +169,8 @@ pub async fn notifications_with(
     store: &dyn Store,
     ids: &[NotificationId],
 ) -> Result<Vec<NotificationMark>, ReadError> {
-    let rest = format!("SELECT {MARK} FROM wanted JOIN notification n ON n.id = wanted.id");
+    let rest =
+        format!("SELECT {MARK} FROM wanted CROSS JOIN notification n WHERE n.id = wanted.id");
     let mut found = Vec::new();
     for row in look_up(store, "whole.notifications_with", &rest, ids).await? {
         found.push(mark(&row)?);
@@ -193,7 +194,7 @@ pub async fn delivered(
     ids: &[NotificationId],
 ) -> Result<Vec<(NotificationId, ChannelId)>, ReadError> {
     let rest = "SELECT d.notification, d.channel FROM wanted \
-        JOIN delivery d ON d.notification = wanted.id WHERE d.n = 1";
+        CROSS JOIN delivery d WHERE d.notification = wanted.id AND d.n = 1";
     let mut found = Vec::new();
     for row in look_up(store, "whole.delivered", rest, ids).await? {
         found.push((row.parse(0)?, row.parse(1)?));

@@ -235,7 +235,12 @@ impl Owner {
             let idle = futures_util::future::OptionFuture::from(idle);
             tokio::select! {
                 biased;
-                request = self.inbox.recv() => turn.add(request?),
+                request = self.inbox.recv() => {
+                    turn.add(request?);
+                    // The first of many that have arrived together wakes the owner: the others
+                    // come in before it begins, and share its commit.
+                    tokio::task::yield_now().await;
+                }
                 () = self.deps.tasks.stopping() => return None,
                 Some(()) = idle => {}
             }
