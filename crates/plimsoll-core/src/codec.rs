@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::{quantity::Quantity, time::Timestamp};
 
 /// The version of every layout in this crate, kept beside each stored row.
-pub const CORE_VERSION: i64 = 2;
+pub const CORE_VERSION: i64 = 3;
 
 /// Stored bytes do not have the layout that they claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
