@@ -308,7 +308,7 @@ impl Evaluation<'_> {
         let meter = self.catalog.meter_of(entitlement.feature);
         match (known, &entitlement.kind, meter) {
             (Some(Tracked::Metered(metered)), EntitlementKind::Metered(terms), _) => {
-                metered.set_terms(terms);
+                metered.set_terms(terms, self.at);
                 let change = Change::Limits(terms.limits, terms.tiers.clone());
                 self.change(metered, self.at, change, around);
             }

@@ -155,12 +155,12 @@ impl Metered {
             gauge: Gauge::new(meter.1),
             extra: None,
         };
-        metered.set_terms(terms);
+        metered.set_terms(terms, at);
         metered
     }
 
     /// Takes over what can be set at any time, but the limits.
-    pub(super) fn set_terms(&mut self, terms: &Terms) {
+    pub(super) fn set_terms(&mut self, terms: &Terms, at: Timestamp) {
         let plain = terms.limit_priority == LIMIT_PRIORITY && !terms.preserves_overage;
         if self.extra.is_some() || !plain || !terms.tiers.is_empty() {
             let extra = self.extra_mut();
@@ -172,9 +172,9 @@ impl Metered {
         }
         let follows_billing = |it: UsagePeriod| it.interval == Interval::BillingCycle;
         if follows_billing(self.period) && follows_billing(terms.period) {
-            // The window goes on to the next start of a cycle.
+            // The window goes on to the next start of a cycle, which is never one that has passed.
             self.set_period(terms.period);
-            self.window.to = self.period.window_at(self.window.from).to;
+            self.window.to = self.period.window_at(at).to;
         }
     }
 

@@ -393,7 +393,7 @@ impl Tale<'_> {
                 if follows_billing(self.period) && follows_billing(terms.period) {
                     // The window goes on to the next start of a cycle.
                     self.period = terms.period;
-                    self.now_mut().to = window_of(terms.period, self.now().from).1;
+                    self.now_mut().to = window_of(terms.period, at).1;
                 }
                 let limit = self.pots.iter_mut().find(|it| it.grant.is_none()).unwrap();
                 limit.order.0 = terms.limit_priority;
