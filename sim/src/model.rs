@@ -126,6 +126,8 @@ pub struct Catalogue {
     pub(super) origins: BTreeMap<LineId, lines::Origin>,
     /// The number of the last change of any rule.
     pub(super) rules_seq: u64,
+    /// When rows were stamped, and the number of the last change of any rule by then.
+    stamps: Vec<(i64, u64)>,
     /// The channels that take resets directly.
     pub takers: Vec<String>,
 }
@@ -154,6 +156,8 @@ pub struct Tracked {
     period: Period,
     /// The limit without grants.
     pub(super) base: Option<Amount>,
+    /// Each limit without grants that there ever was, and since when.
+    pub(super) bases: Vec<(i64, Option<Amount>)>,
     /// Whether what was used beyond the limit is carried over.
     preserves: bool,
     /// When its first window began.
@@ -240,6 +244,12 @@ impl Catalogue {
         }
     }
 
+    /// The last change of rules that a window knew which ended at this time: from the first stamp
+    /// after a change on, windows know of it.
+    pub(super) fn known_at(&self, end_ms: i64) -> u64 {
+        self.stamps.iter().rev().find(|it| it.0 < end_ms).map_or(0, |it| it.1)
+    }
+
     pub(super) fn has_feature(&self, feature: FeatureId) -> bool {
         self.features.contains_key(&feature)
     }
@@ -253,7 +263,7 @@ impl Partition {
         self.check_turn(row);
         match &row.fact {
             Fact::CustomerMade { customer, at_ms } => {
-                self.clock.advance(*at_ms);
+                self.advance(*at_ms);
                 self.make(*customer);
             }
             Fact::CustomerGone { customer, at_ms } => {
@@ -290,7 +300,7 @@ impl Partition {
                 }
             }
             Fact::Sweep { at_ms, slots } => {
-                self.clock.advance(*at_ms);
+                self.advance(*at_ms);
                 for place in slots.clone().map(|it| it as usize) {
                     if self.is_behind(place) {
                         self.look(position, place, &mut outcome);
@@ -298,13 +308,13 @@ impl Partition {
                 }
             }
             Fact::Pulse { at_ms, slots } => {
-                self.clock.advance(*at_ms);
+                self.advance(*at_ms);
                 for place in slots {
                     self.look(position, *place as usize, &mut outcome);
                 }
             }
             Fact::Usage { at_ms, events } => {
-                self.clock.advance(*at_ms);
+                self.advance(*at_ms);
                 self.clock.has_events |= !events.is_empty();
                 for event in events {
                     self.count(position, event, &mut outcome);
@@ -399,8 +409,16 @@ impl Partition {
         }
     }
 
+    fn advance(&mut self, at_ms: i64) {
+        self.clock.advance(at_ms);
+        self.catalogue.stamps.push((self.clock.last_ms, self.catalogue.rules_seq));
+    }
+
     fn set_clock(&mut self, to_ms: i64) {
         if self.clock.set(to_ms) {
+            // Windows begin again, and know everything that was known at the last stamp.
+            let last = self.catalogue.stamps.last().map(|it| (i64::MIN, it.1));
+            self.catalogue.stamps = last.into_iter().collect();
             let all = self.customers.iter_mut().flatten().flat_map(|it| &mut it.tracked);
             all.for_each(|it| it.rewind(to_ms));
         }
@@ -414,7 +432,7 @@ impl Partition {
         at_ms: i64,
         outcome: &mut Outcome,
     ) -> Option<usize> {
-        self.clock.advance(at_ms);
+        self.advance(at_ms);
         let place = *self.places.get(&customer)?;
         self.look(position, place, outcome);
         self.customers[place].as_ref().map(|_| place)
@@ -465,6 +483,7 @@ impl Partition {
         if let Some(tracked) = known.find(|it| it.who.entitlement == fact.id) {
             tracked.preserves = fact.preserves;
             let moment = moment(position, at_ms, Cause::LimitChanged, seen_seq);
+            tracked.bases.push((at_ms, fact.limit));
             lines::change_limit(catalogue, tracked, &moment, fact.limit, &mut outcome.crossed);
             return;
         }
@@ -476,6 +495,7 @@ impl Partition {
             meter: *meter,
             period: fact.period,
             base: fact.limit,
+            bases: vec![(at_ms, fact.limit)],
             preserves: fact.preserves,
             first_ms: window.0,
             sheet: Sheet::new(window, counts, 0),

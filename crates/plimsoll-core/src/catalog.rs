@@ -9,17 +9,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub mod feature;
 pub mod meter;
+mod moments;
 
 use crate::{
     catalog::{
         feature::{Feature, FeatureKind},
         meter::Meter,
+        moments::Moments,
     },
     codec::{Corrupt, Reader, Writer},
     command::ControlCommand,
     ids::{EnvironmentId, FeatureId, LineId, MeterId, RuleId},
     line::Line,
     rule::Rule,
+    time::Timestamp,
 };
 
 /// One line of one rule, with what is needed to know why it begins to apply to someone.
@@ -82,6 +85,8 @@ pub struct Catalog {
     features: BTreeMap<FeatureId, Arc<Feature>>,
     rules: BTreeMap<RuleId, Arc<Rule>>,
     origins: BTreeMap<LineId, Origin>,
+    /// When lines changed, as far as late events may ask.
+    moments: Moments,
     /// Derived: the meters of an event type.
     by_event_type: BTreeMap<EnvironmentId, BTreeMap<Box<str>, Vec<Arc<Meter>>>>,
     /// Derived: the lines that may concern a feature.
@@ -140,9 +145,27 @@ impl Catalog {
         self.origins.contains_key(&line)
     }
 
+    /// Up to which control sequence lines were known when a window of this environment closed.
+    pub(crate) fn lines_seq_at(&self, environment: EnvironmentId, closed_at: Timestamp) -> u64 {
+        self.moments.lines_seq_at(environment, closed_at).unwrap_or(self.lines_seq)
+    }
+
+    /// A row of the environment has this stamp: what has changed counts from then on.
+    pub(crate) fn stamp(&mut self, environment: EnvironmentId, at: Timestamp) {
+        self.moments.stamp(environment, at);
+    }
+
+    /// The clock of an environment went back: all that there is has always been there.
+    pub(crate) fn forget_moments(&mut self, environment: EnvironmentId) {
+        self.moments.forget(environment);
+    }
+
     /// Applies one change of the catalogue.
     pub(crate) fn apply(&mut self, seq: u64, command: &ControlCommand) {
         self.seq = seq;
+        if let Some(environment) = command.rule_environment() {
+            self.moments.change(environment, self.lines_seq);
+        }
         match command {
             ControlCommand::PutMeter(meter) => {
                 self.meters.insert(meter.id, Arc::new(meter.clone()));
@@ -245,6 +268,7 @@ impl Catalog {
             writer.number(origin.since);
             writer.byte(origin.because.tag());
         });
+        self.moments.encode(writer);
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
@@ -262,6 +286,9 @@ impl Catalog {
             Ok((line, Origin { entered, since, because: LineOrigin::from_tag(reader.byte()?)? }))
         })?;
         catalog.origins = origins.into_iter().collect();
+        if reader.version() >= 3 {
+            catalog.moments = Moments::decode(reader)?;
+        }
         catalog.index_meters();
         catalog.index_lines();
         Ok(catalog)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::{quantity::Quantity, time::Timestamp};
 
 /// The version of every layout in this crate, kept beside each stored row.
-pub const CORE_VERSION: i64 = 2;
+pub const CORE_VERSION: i64 = 3;
 
 /// Items for which room is made before they are read: a count may be a lie.
 const ROOM_AT_ONCE: u64 = 64;

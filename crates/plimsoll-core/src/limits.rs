@@ -137,6 +137,9 @@ pub const SCAN_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How much later than its dedupe window allows an event may be stamped: it was judged before it
 /// waited, and the machine's clock may have been set back. Reads by time look so much further.
 pub const STAMP_LAG_MS: i64 = 2 * 24 * 60 * 60 * 1000;
+/// How much earlier than its row's stamp an event can be: what is only kept for late events is
+/// dropped after that.
+pub const EVENT_LATE_MS: i64 = DEDUPE_WINDOW_MS + STAMP_LAG_MS;
 
 /// Bytes of a webhook URL.
 pub const URL_BYTES: usize = 2_048;

@@ -33,6 +33,7 @@ mod customers;
 mod evaluate;
 mod gauge;
 mod metered;
+mod past;
 mod read;
 
 pub use book::GrantBalance;
@@ -107,8 +108,9 @@ impl State {
     /// Begins a row of usage: moves the environment's clock.
     pub fn begin_usage(&mut self, row: RowStamp) {
         let clock = self.clocks.entry(row.environment).or_default();
-        clock.advance(row.stamped_at);
+        let stamped_at = clock.advance(row.stamped_at);
         clock.has_events = true;
+        self.catalog.stamp(row.environment, stamped_at);
     }
 
     /// Applies one event of a row of usage.
@@ -195,6 +197,7 @@ impl State {
         stamped_at: Timestamp,
     ) -> RowStamp {
         let stamped_at = self.clocks.entry(environment).or_default().advance(stamped_at);
+        self.catalog.stamp(environment, stamped_at);
         RowStamp { position, environment, stamped_at }
     }
 
@@ -207,6 +210,7 @@ impl State {
             && self.clocks.entry(*environment).or_default().set(*now)
         {
             // It went back: there was no usage yet, so every window can simply begin again.
+            self.catalog.forget_moments(*environment);
             for slot in 0..self.customers.next_slot() {
                 if !self.holds(slot, position) {
                     self.customers.rewind(slot, *environment, *now);

@@ -45,6 +45,7 @@ impl Tracked {
     pub(super) fn rewind(&mut self, to_ms: i64) {
         let window = self.period.window_at(to_ms);
         (self.sheet, self.first_ms) = (self.sheet.like(window, self.sheet.carried), window.0);
+        self.bases = vec![(i64::MIN, self.base)];
         if let Some(pots) = &mut self.pots {
             pots.begin_window(self.base.unwrap_or(0), window, 0);
             pots.rewind(to_ms);
@@ -161,6 +162,7 @@ fn apply(
         }
         ChangeFact::Limit(limit) => {
             let moment = Moment { cause: Cause::LimitChanged, ..*moment };
+            tracked.bases.push((at_ms, limit));
             lines::change_limit(catalogue, tracked, &moment, limit, &mut outcome.crossed);
             None
         }
@@ -238,8 +240,7 @@ fn pass_falling(catalogue: &Catalogue, who: &Who, sheet: &mut Sheet, moment: &Mo
     }
 }
 
-/// A window that closed without anything in it: with the limit as it is, and the lines that the
-/// customer knows.
+/// A window that closed without anything in it: with the limit and the lines of its end.
 pub(super) fn unused(
     catalogue: &Catalogue,
     tracked: &Tracked,
@@ -247,8 +248,10 @@ pub(super) fn unused(
     moment: &Moment<'_>,
 ) -> Sheet {
     let (from_ms, to_ms) = tracked.period.window_at(time_ms);
-    let mut sheet = tracked.sheet.like((from_ms, to_ms.min(tracked.sheet.window.0)), 0);
-    (sheet.limit, sheet.knows) = (tracked.base, Some(moment.seen_seq));
+    let end_ms = to_ms.min(tracked.sheet.window.0);
+    let mut sheet = tracked.sheet.like((from_ms, end_ms), 0);
+    let limit = tracked.bases.iter().rev().find(|it| it.0 < end_ms);
+    (sheet.limit, sheet.knows) = (limit.and_then(|it| it.1), Some(catalogue.known_at(end_ms)));
     pass_falling(catalogue, &tracked.who, &mut sheet, moment);
     sheet
 }

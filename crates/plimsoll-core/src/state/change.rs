@@ -278,10 +278,11 @@ impl Evaluation<'_> {
 }
 
 impl Evaluation<'_> {
-    /// A window that nobody used while it was open: with the limit as it is, and the lines that the
-    /// customer knows.
+    /// A window that nobody used while it was open: with the limit and the lines that it closed
+    /// with.
     fn unused(&self, metered: &Metered, time: Timestamp) -> ClosedWindow {
-        let mut closed = ClosedWindow::unused(metered, time, self.behind_since);
+        let lines_seq_at = |closed_at| self.catalog.lines_seq_at(self.environment, closed_at);
+        let mut closed = ClosedWindow::unused(metered, time, lines_seq_at);
         let (frame, gauge, _) = closed.parts(metered.entitlement, metered.feature);
         self.open(&frame, gauge, None);
         closed
@@ -307,7 +308,7 @@ impl Evaluation<'_> {
         let meter = self.catalog.meter_of(entitlement.feature);
         match (known, &entitlement.kind, meter) {
             (Some(Tracked::Metered(metered)), EntitlementKind::Metered(terms), _) => {
-                metered.set_terms(terms);
+                metered.set_terms(terms, self.at);
                 let change = Change::Limits(terms.limits, terms.tiers.clone());
                 self.change(metered, self.at, change, around);
             }

@@ -9,6 +9,7 @@
 use super::{
     gauge::{Gauge, GroupGauges, decode_groups, encode_groups},
     metered::{Frame, Metered},
+    past::ClosedTerms,
 };
 use crate::{
     codec::{Corrupt, Reader, Writer},
@@ -34,15 +35,20 @@ pub struct ClosedWindow {
 }
 
 impl ClosedWindow {
-    /// A window of an entitlement that nobody used while it was open: with the limit as it is, and
-    /// the lines that the customer knows.
-    pub(super) fn unused(metered: &Metered, time: Timestamp, lines_seq: u64) -> Self {
-        let window = metered.period_window(time);
+    /// A window of an entitlement that nobody used while it was open: with the bounds and the
+    /// limits, without grants, that it closed with. `lines_seq_at` says what was known of lines
+    /// when it did.
+    pub(super) fn unused(
+        metered: &Metered,
+        time: Timestamp,
+        lines_seq_at: impl FnOnce(Timestamp) -> u64,
+    ) -> Self {
+        let ClosedTerms { window, limits, tiers } = metered.closed_terms(time);
         Self {
-            window: Window { from: window.from, to: window.to.min(metered.window.from) },
-            lines_seq,
-            limits: metered.limits,
-            tiers: metered.tiers().to_vec(),
+            window,
+            lines_seq: lines_seq_at(window.to),
+            limits,
+            tiers: tiers.to_vec(),
             carried: Quantity::ZERO,
             gauge: Gauge::new(metered.gauge.accumulated.emptied()),
             groups: GroupGauges::new(),

@@ -9,6 +9,7 @@ use super::{
     book::{Book, GrantBalance},
     closed::ClosedWindow,
     gauge::{Gauge, GroupGauges, decode_groups, encode_groups},
+    past::{ClosedTerms, Past, PastTerms, closed_window},
 };
 use crate::{
     archive::Segment,
@@ -57,6 +58,8 @@ struct Extra {
     groups: GroupGauges,
     /// Changes to come, the earliest first.
     scheduled: Vec<Scheduled>,
+    /// What windows that have closed had, where it is not what applies now.
+    past: Past,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +118,19 @@ impl Default for Extra {
             book: None,
             groups: GroupGauges::new(),
             scheduled: Vec::new(),
+            past: Past::default(),
         }
+    }
+}
+
+impl Extra {
+    /// Whether an entitlement can do without.
+    fn is_plain(&self) -> bool {
+        let has_terms = !self.tiers.is_empty()
+            || self.limit_priority != LIMIT_PRIORITY
+            || self.preserves_overage;
+        let has_usage = !self.carried.is_zero() || self.book.is_some() || !self.groups.is_empty();
+        !has_terms && !has_usage && self.scheduled.is_empty() && self.past.is_empty()
     }
 }
 
@@ -140,12 +155,12 @@ impl Metered {
             gauge: Gauge::new(meter.1),
             extra: None,
         };
-        metered.set_terms(terms);
+        metered.set_terms(terms, at);
         metered
     }
 
     /// Takes over what can be set at any time, but the limits.
-    pub(super) fn set_terms(&mut self, terms: &Terms) {
+    pub(super) fn set_terms(&mut self, terms: &Terms, at: Timestamp) {
         let plain = terms.limit_priority == LIMIT_PRIORITY && !terms.preserves_overage;
         if self.extra.is_some() || !plain || !terms.tiers.is_empty() {
             let extra = self.extra_mut();
@@ -157,9 +172,9 @@ impl Metered {
         }
         let follows_billing = |it: UsagePeriod| it.interval == Interval::BillingCycle;
         if follows_billing(self.period) && follows_billing(terms.period) {
-            // The window goes on to the next start of a cycle.
-            self.period = terms.period;
-            self.window.to = self.period.window_at(self.window.from).to;
+            // The window goes on to the next start of a cycle, which is never one that has passed.
+            self.set_period(terms.period);
+            self.window.to = self.period.window_at(at).to;
         }
     }
 
@@ -177,6 +192,38 @@ impl Metered {
         }
         let kind = EntitlementKind::Metered(Box::new(terms));
         Entitlement { id: self.entitlement, feature: self.feature, kind }
+    }
+
+    /// Counts periods in another way, from the present window on.
+    fn set_period(&mut self, period: UsagePeriod) {
+        if period != self.period {
+            self.remember_terms();
+            self.period = period;
+        }
+    }
+
+    /// Terms are about to change: the windows before the present one have closed with those of now.
+    fn remember_terms(&mut self) {
+        let until = self.window.from;
+        let is_known = self.extra.as_ref().is_some_and(|it| it.past.knows(until));
+        if is_known || until <= self.first_from {
+            return;
+        }
+        let (limits, tiers, period) = (self.limits, self.tiers().to_vec(), self.period);
+        self.extra_mut().past.remember(PastTerms { until, limits, tiers, period });
+    }
+
+    /// The window before the present one that `time` falls into, as it closed if nobody used it.
+    pub(super) fn closed_terms(&self, time: Timestamp) -> ClosedTerms<'_> {
+        let past = self.extra.as_ref().map(|it| it.past.terms_at(time));
+        let (past, since) = past.unwrap_or_default();
+        let since = since.unwrap_or(self.first_from);
+        if let Some(past) = past {
+            return past.closed(time, since);
+        }
+        let stretch = Window { from: since, to: self.window.from };
+        let window = closed_window(self.period, time, stretch);
+        ClosedTerms { window, limits: self.limits, tiers: self.tiers() }
     }
 
     /// The period that `time` falls into.
@@ -375,6 +422,9 @@ impl Metered {
             Change::Void(grant) => Step::Measure(self.on_book(at, segments, |it| it.void(grant))),
             Change::Limits(limits, tiers) => {
                 let (before, tiers_before) = (self.effective_limits(), self.tiers().to_vec());
+                if limits != self.limits || tiers != tiers_before {
+                    self.remember_terms();
+                }
                 self.limits = limits;
                 if tiers != tiers_before {
                     self.extra_mut().tiers = tiers;
@@ -437,11 +487,11 @@ impl Metered {
         if at <= self.window.from {
             return Step::Measure(None);
         }
-        self.window.to = self.window.to.min(at);
         if !reset.retains_anchor {
             // The moment that was named, which the stamp may be a little after.
-            self.period.anchor = Some(reset.at);
+            self.set_period(UsagePeriod { anchor: Some(reset.at), ..self.period });
         }
+        self.window.to = self.window.to.min(at);
         let next = Window { from: at, to: self.period.window_at(at).to };
         let own = self.extra.as_ref().is_some_and(|it| it.preserves_overage);
         let preserves = reset.preserves_overage.unwrap_or(own);
@@ -479,6 +529,9 @@ impl Metered {
             }
             // With its last grant gone, the limit alone says everything again.
             extra.book.take_if(|it| it.is_plain());
+            if extra.past.forget(next.from) && extra.is_plain() {
+                self.extra = None;
+            }
         }
         Step::Rolled(Box::new(Rolled { closed, skipped, cause }))
     }
@@ -488,6 +541,9 @@ impl Metered {
         self.window = self.period.window_at(to);
         self.first_from = self.window.from;
         self.gauge.empty();
+        if let Some(extra) = &mut self.extra {
+            extra.past.clear();
+        }
         let (base, window) = (self.base_limit(), self.window);
         if let Some(book) = self.extra.as_mut().and_then(|it| it.book.as_mut()) {
             book.begin_window(base, window, Quantity::ZERO);
@@ -524,6 +580,7 @@ impl Metered {
                 writer.time(it.at);
                 it.change.encode(writer);
             });
+            it.past.encode(writer);
         });
     }
 
@@ -541,11 +598,13 @@ impl Metered {
                 reader.option(Book::decode)?,
                 decode_groups(reader)?,
                 reader.list(|it| Ok(Scheduled { at: it.time()?, change: Change::decode(it)? }))?,
+                if reader.version() >= 3 { Past::decode(reader)? } else { Past::default() },
             ))
         })?;
-        if let Some((carried, book, groups, scheduled)) = extra {
+        if let Some((carried, book, groups, scheduled, past)) = extra {
             let own = metered.extra_mut();
             (own.carried, own.book, own.groups, own.scheduled) = (carried, book, groups, scheduled);
+            own.past = past;
         } else {
             metered.extra = None;
         }

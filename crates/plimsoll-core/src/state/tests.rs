@@ -15,6 +15,7 @@ mod full_world;
 mod grants;
 mod history;
 mod kinds;
+mod late;
 mod laws;
 mod ledger;
 mod model;

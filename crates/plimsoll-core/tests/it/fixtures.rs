@@ -45,6 +45,8 @@ const CUSTOMER: CustomerId = CustomerId::from_parts(MS, 5);
 const GONE: CustomerId = CustomerId::from_parts(MS, 6);
 const ENTITLEMENT: EntitlementId = EntitlementId::from_parts(MS, 7);
 const STAMP: Timestamp = Timestamp::from_ms(MS as i64);
+const LATER: Timestamp = Timestamp::from_ms(MS as i64 + 60 * DAY_MS);
+const IN_JUNE: Timestamp = Timestamp::from_ms(MS as i64 + 100 * DAY_MS);
 
 #[test]
 fn commands_of_version_1() {
@@ -55,10 +57,12 @@ fn commands_of_version_1() {
 }
 
 #[test]
-fn commands_of_version_2() {
-    for (name, command) in fixed_commands().into_iter().chain(commands_since_2()) {
-        let bytes = fixture(2, name, &command.encode());
-        assert_eq!(Command::decode(command.row_kind(), &bytes), Ok(command), "{name}");
+fn commands_since_version_2() {
+    for version in 2..=CORE_VERSION {
+        for (name, command) in fixed_commands().into_iter().chain(commands_since_2()) {
+            let bytes = fixture(version, name, &command.encode());
+            assert_eq!(Command::decode(command.row_kind(), &bytes), Ok(command), "{name}");
+        }
     }
 }
 
@@ -83,33 +87,45 @@ fn checkpoints_of_every_version() {
 }
 
 #[test]
-fn archives_of_version_2() {
+fn archives_since_version_2() {
+    for version in 2..=CORE_VERSION {
+        check_archives(version);
+    }
+}
+
+fn check_archives(version: i64) {
     let (mut state, mut archive) = full_state();
     let next_month = Timestamp::from_ms(MS as i64 + 40 * DAY_MS);
     let pulse = state.due_pulse(next_month).unwrap();
     state.apply(40, &pulse, &mut archive, &mut Vec::new());
     use_at(&mut state, &mut archive, 41, next_month);
     let window = archive.windows.values().next().unwrap();
-    let bytes = fixture(2, "closed_window", &window.encode());
-    let read = ClosedWindow::decode(&bytes, 2).unwrap();
+    let bytes = fixture(version, "closed_window", &window.encode());
+    let read = ClosedWindow::decode(&bytes, version).unwrap();
     assert_eq!((read.window(), read.value()), (window.window(), window.value()));
     let segment = archive.segments.values().next().unwrap();
-    let bytes = fixture(2, "segment", &segment.encode());
-    assert_eq!(Segment::decode(&bytes, 2).as_ref(), Ok(segment));
+    let bytes = fixture(version, "segment", &segment.encode());
+    assert_eq!(Segment::decode(&bytes, version).as_ref(), Ok(segment));
     let cell = archive.cells.values().next().unwrap();
     let mut writer = Writer::new();
     cell.encode(&mut writer);
-    let bytes = fixture(2, "cell", &writer.into_bytes());
-    assert_eq!(Cell::decode(&mut Reader::of_version(&bytes, 2)).as_ref(), Ok(cell));
+    let bytes = fixture(version, "cell", &writer.into_bytes());
+    assert_eq!(Cell::decode(&mut Reader::of_version(&bytes, version)).as_ref(), Ok(cell));
 }
 
 #[test]
-fn checkpoints_of_version_2_hold_everything() {
+fn checkpoints_since_version_2_hold_everything() {
+    for version in 2..=CORE_VERSION {
+        check_full_checkpoint(version);
+    }
+}
+
+fn check_full_checkpoint(version: i64) {
     let (written, _) = full_state();
-    let head = fixture(2, "full_head", &written.encode_head());
-    let slice = fixture(2, "full_slice", &written.encode_slice(0));
-    let parts = [SliceOf { slice: 0, position: 30, version: 2, bytes: &slice }];
-    let mut state = State::restore(&head, 2, &parts).unwrap();
+    let head = fixture(version, "full_head", &written.encode_head());
+    let slice = fixture(version, "full_slice", &written.encode_slice(0));
+    let parts = [SliceOf { slice: 0, position: 30, version, bytes: &slice }];
+    let mut state = State::restore(&head, version, &parts).unwrap();
     state.finish_replay();
     assert_eq!(
         state.value(CUSTOMER, ENTITLEMENT, STAMP),
@@ -122,6 +138,27 @@ fn checkpoints_of_version_2_hold_everything() {
     assert_eq!(state.environments_with_set_clock(), [ENVIRONMENT]);
     let restored: Vec<_> = state.customers_with_cells(METER).collect();
     assert_eq!(restored, written.customers_with_cells(METER).collect::<Vec<_>>());
+}
+
+/// Since version 3: with what windows that nobody used had closed, before terms and rules changed.
+#[test]
+fn checkpoints_of_version_3_know_past_terms() {
+    let (written, mut archive) = changed_state();
+    let head = fixture(3, "changed_head", &written.encode_head());
+    let slice = fixture(3, "changed_slice", &written.encode_slice(0));
+    let parts = [SliceOf { slice: 0, position: 36, version: 3, bytes: &slice }];
+    let mut state = State::restore(&head, 3, &parts).unwrap();
+    state.finish_replay();
+    let effects = use_late(&mut state, &mut archive, 40, IN_JUNE, IN_JUNE.plus_ms(-30 * DAY_MS));
+    // In May, which nobody used.
+    let window = archive.windows.values().nth(1).unwrap().value();
+    assert_eq!((window.usage, window.limit), (quantity("60"), Some(quantity("100"))));
+    // The lines on 50 came after it closed; of those that stood then, these are past.
+    let late = effects.iter().filter_map(|it| match it {
+        Effect::Crossing(it) => Some((it.line.kind.name(), it.late)),
+        Effect::Uncounted { .. } | Effect::Reset(_) => None,
+    });
+    assert_eq!(late.collect::<Vec<_>>(), [("every", true), ("usage_value", true)]);
 }
 
 #[test]
@@ -353,7 +390,6 @@ fn full_state() -> (State, MemoryArchive) {
     let (customer, entitlement, environment) = (CUSTOMER, ENTITLEMENT, ENVIRONMENT);
     let lines = vec![line(19, LineKind::Every, "10"), group_line(22, None)];
     let rule = Rule { lines, ..full_rule() };
-    let later = Timestamp::from_ms(MS as i64 + 60 * DAY_MS);
     let commands = [
         control(1, ControlCommand::PutMeter(grouped_meter())),
         control(2, ControlCommand::PutFeature(metered_feature())),
@@ -366,28 +402,67 @@ fn full_state() -> (State, MemoryArchive) {
             customer,
             entitlement,
             grant: full_grant().id,
-            at: later,
+            at: LATER,
         }),
     ];
     for (position, command) in (1..).zip(&commands) {
         state.apply(position, command, &mut archive, &mut Vec::new());
     }
     use_at(&mut state, &mut archive, 29, STAMP);
-    let now = later;
+    let now = LATER;
     let set = control(5, ControlCommand::SetClock { environment, now });
     state.apply(30, &set, &mut archive, &mut Vec::new());
     (state, archive)
 }
 
+/// The same after limits, tiers, anchor and rules were changed, the last of them not stamped yet.
+fn changed_state() -> (State, MemoryArchive) {
+    let (mut state, mut archive) = full_state();
+    let (customer, entitlement, environment) = (CUSTOMER, ENTITLEMENT, ENVIRONMENT);
+    let limits = Limits { hard: None, soft: Some(quantity("7")) };
+    let reset = ManualReset { at: IN_JUNE, retains_anchor: false, preserves_overage: None };
+    let rule = |id, number| {
+        let lines = vec![line(number, LineKind::UsageValue, "50")];
+        let id = RuleId::from_parts(MS, id);
+        ControlCommand::PutRule(Rule { id, lines, ..full_rule() })
+    };
+    let (at, stamped_at, tiers) = (IN_JUNE, IN_JUNE, vec![quantity("3.5")]);
+    let change = |command| Command::Customer { environment, stamped_at, command };
+    let commands = [
+        Command::Pulse { environment, stamped_at, slots: vec![0] },
+        control(6, rule(40, 41)),
+        change(CustomerCommand::ChangeLimits { customer, entitlement, limits, tiers, at }),
+        change(CustomerCommand::ResetEntitlement { customer, entitlement, reset }),
+        control(7, rule(42, 43)),
+    ];
+    for (position, command) in (31..).zip(&commands) {
+        state.apply(position, command, &mut archive, &mut Vec::new());
+    }
+    (state, archive)
+}
+
 /// Uses 60 of the group `gpt`.
 fn use_at(state: &mut State, archive: &mut MemoryArchive, position: u64, stamped_at: Timestamp) {
+    use_late(state, archive, position, stamped_at, stamped_at);
+}
+
+/// Uses 60 of the group `gpt`, at an earlier time.
+fn use_late(
+    state: &mut State,
+    archive: &mut MemoryArchive,
+    position: u64,
+    stamped_at: Timestamp,
+    time: Timestamp,
+) -> Vec<Effect> {
     let row = RowStamp { position, environment: ENVIRONMENT, stamped_at };
     let amount = Ok(Amount::Quantity(quantity("60")));
     let meter = Arc::new(grouped_meter());
     let readings = [MeterReading { meter, amount, groups: vec![Some("gpt".into())] }];
-    let event = UsageEvent { customer: CUSTOMER, time: stamped_at, index: 0, readings: &readings };
+    let event = UsageEvent { customer: CUSTOMER, time, index: 0, readings: &readings };
+    let mut effects = Vec::new();
     state.begin_usage(row);
-    state.apply_usage(row, event, archive, &mut Vec::new());
+    state.apply_usage(row, event, archive, &mut effects);
+    effects
 }
 
 fn summing_meter() -> Meter {

@@ -146,7 +146,7 @@ pub(super) const LIMITS: [(Option<i64>, Option<i64>); 6] = [
 /// Upper bounds of tiers, in units.
 pub(super) const TIERS: [&[i64]; 4] = [&[], &[5, 15], &[10], &[5, 12]];
 /// Periods: the length, and the anchor in milliseconds since the epoch.
-pub(super) const PERIODS: [(Interval, Option<i64>); 9] = [
+pub(super) const PERIODS: [(Interval, Option<i64>); 12] = [
     (Interval::Day, None),
     (Interval::Hour, None),
     (Interval::Day, Some(13 * HOUR_MS)),
@@ -157,6 +157,10 @@ pub(super) const PERIODS: [(Interval, Option<i64>); 9] = [
     (Interval::Month, Some(30 * DAY_MS + 7 * HOUR_MS)),
     (Interval::Quarter, None),
     (Interval::Never, None),
+    // These may move to each other.
+    (Interval::BillingCycle, None),
+    (Interval::BillingCycle, Some(9 * DAY_MS + 5 * HOUR_MS)),
+    (Interval::BillingCycle, Some(30 * DAY_MS)),
 ];
 /// How often a grant recurs.
 pub(super) const RECURRENCES: [Option<Interval>; 6] =
@@ -210,7 +214,7 @@ fn rule() -> impl Strategy<Value = RuleDraft> {
 }
 
 fn terms() -> impl Strategy<Value = TermsDraft> {
-    let period = prop_oneof![3 => Just(0_usize), 5 => 1..PERIODS.len()];
+    let period = prop_oneof![3 => Just(0_usize), 5 => 1_usize..9, 3 => 9..PERIODS.len()];
     (0..LIMITS.len(), 0..TIERS.len(), period, 0_u8..4, prop::bool::weighted(0.3)).prop_map(
         |(limits, tiers, period, priority, preserves)| TermsDraft {
             limits,
@@ -259,7 +263,7 @@ fn step() -> impl Strategy<Value = Step> {
                 Step::Use { place, halves, ago_ms, model, region }
             },
         ),
-        1 => (place(), terms()).prop_map(|(place, terms)| Step::Entitle { place, terms }),
+        2 => (place(), terms()).prop_map(|(place, terms)| Step::Entitle { place, terms }),
         3 => (place(), grant()).prop_map(|(place, grant)| Step::Grant { place, grant }),
         1 => (place(), 0_usize..3, later_ms())
             .prop_map(|(place, which, later_ms)| Step::Void { place, which, later_ms }),

@@ -12,14 +12,14 @@ use proptest::{prelude::*, test_runner::TestCaseResult};
 use super::{
     full_history::{Applied, History, Row, Step, histories, rows_of},
     full_lines::Told,
-    full_model::{Model, Standing, Stretch, Turn, halves},
+    full_model::{Kept, Model, Standing, Stretch, Turn, halves},
 };
 use crate::{
     archive::{Segment, Settled},
     command::{Command, CustomerCommand},
     effect::Effect,
     ids::{CustomerId, EntitlementId, EnvironmentId},
-    state::State,
+    state::{ClosedWindow, State},
     time::{DAY_MS, Timestamp},
 };
 
@@ -101,6 +101,17 @@ fn stretch(it: &Segment) -> Stretch {
     }
 }
 
+fn kept(it: &ClosedWindow) -> Kept {
+    let (window, value) = (it.window(), it.value());
+    Kept {
+        from: window.from,
+        to: window.to,
+        usage: halves(value.usage),
+        hard: value.limit.map(halves),
+        soft: value.soft_limit.map(halves),
+    }
+}
+
 /// The stamp of a row; a change of the catalogue has none.
 fn stamp(row: &Row) -> Option<Timestamp> {
     match row {
@@ -138,6 +149,9 @@ fn agrees_with_the_model(rows: &[Row], looks: &[usize]) -> TestCaseResult {
         let segments = applied.archive.segments.iter().filter(|((own, _), _)| own == id);
         let segments: Vec<_> = segments.map(|(_, it)| stretch(it)).collect();
         prop_assert_eq!(segments, story.segments, "segments of {}", id);
+        let windows = applied.archive.windows.iter().filter(|((own, _), _)| own == id);
+        let windows: Vec<_> = windows.map(|(_, it)| kept(it)).collect();
+        prop_assert_eq!(windows, story.kept, "closed windows of {}", id);
     }
     Ok(())
 }

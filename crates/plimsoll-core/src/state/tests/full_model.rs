@@ -76,7 +76,19 @@ pub(super) struct Story {
     /// When each window but the first began, told or not, and with what usage.
     pub(super) opened: BTreeMap<Timestamp, i64>,
     pub(super) segments: Vec<Stretch>,
+    /// Closed windows, those that were made up for late events too.
+    pub(super) kept: Vec<Kept>,
     pub(super) standing: Standing,
+}
+
+/// A closed window: from, to, usage, the limits that it closed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+    pub(super) usage: i64,
+    pub(super) hard: Option<i64>,
+    pub(super) soft: Option<i64>,
 }
 
 /// A reset: usage and window before and after, periods that were skipped.
@@ -217,14 +229,14 @@ impl Model {
         let mut tale = tale?;
         let told_until = tale.resets.len();
         let segments: Vec<_> = tale.segments.iter().map(Stretch::without_zeros).collect();
-        let crossings = tale.told(id);
+        let (crossings, kept) = (tale.told(id), tale.kept());
         // What would happen by itself until then is seen, but nobody is told.
         tale.row = rows;
         tale.pass_time(now);
         let opened = tale.resets.iter().map(|it| it.opened).collect();
         let resets = merged(&tale.resets[..told_until]);
         let standing = tale.standing();
-        Some(Story { crossings, resets, opened, segments, standing })
+        Some(Story { crossings, resets, opened, segments, kept, standing })
     }
 
     /// The environment of an entitlement.

@@ -11,13 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     full_history::{Event, HOUR_MS},
     full_lines::{Curve, Part, Sample, Told},
-    full_model::{Change, Measure, Standing, Stretch, Turn, halves},
+    full_model::{Change, Kept, Measure, Standing, Stretch, Turn, halves},
     full_time::window_of,
 };
 use crate::{
     catalog::meter::Aggregation,
     effect::ResetCause,
-    entitlement::{Terms, grant::Grant, period::UsagePeriod, source::Limits},
+    entitlement::{
+        Terms,
+        grant::Grant,
+        period::{Interval, UsagePeriod},
+        source::Limits,
+    },
     ids::{EntitlementId, GrantId},
     line::crossing::Cause,
     quantity::Quantity,
@@ -52,8 +57,10 @@ struct Span {
     carried: i64,
     events: Vec<Event>,
     curve: Curve,
-    /// The limits and tiers it closed with, if it was kept.
+    /// The limits and tiers it closed with, once it has.
     closed_with: Option<Measure>,
+    /// Whether it was kept when it closed, or made up since.
+    is_kept: bool,
 }
 
 /// How things stand while the story is told.
@@ -139,6 +146,24 @@ impl<'a> Tale<'a> {
         }
     }
 
+    fn plain_measure(&self) -> Measure {
+        Measure {
+            hard: self.limits.hard.map(halves),
+            soft: self.limits.soft.map(halves),
+            tiers: self.tiers.iter().copied().map(halves).collect(),
+        }
+    }
+
+    /// The windows that have closed and are kept.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        let kept = self.spans.iter().filter(|it| it.is_kept);
+        let kept = kept.map(|it| {
+            let Measure { hard, soft, .. } = it.closed_with.clone().unwrap();
+            Kept { from: it.from, to: it.to, usage: it.usage(&self.kind), hard, soft }
+        });
+        kept.collect()
+    }
+
     pub(super) fn standing(&mut self) -> Standing {
         self.pots.sort_by_key(|it| it.order);
         let Measure { hard, soft, .. } = self.measure();
@@ -184,16 +209,14 @@ impl Tale<'_> {
         let place = if event.time >= self.now().from { Some(last) } else { place };
         let Some(place) = place else { return };
         let is_late = place < last;
-        if is_late && self.spans[place].closed_with.is_none() {
-            // Nobody used it: it is made up, with the limit as it is.
-            let (hard, soft) = (self.limits.hard.map(halves), self.limits.soft.map(halves));
-            let tiers = self.tiers.iter().copied().map(halves).collect();
-            let (from, to) = (self.spans[place].from, self.spans[place].to);
-            let measure = Measure { hard, soft, tiers };
+        if is_late && !self.spans[place].is_kept {
+            // Nobody used it: it is made up, with what it closed with.
+            let Span { from, to, ref closed_with, .. } = self.spans[place];
+            let measure = closed_with.clone().unwrap();
             let mut span = Span::new(from, to, 0);
             let sample = self.sample(Cause::Reset, (0, 0), measure.clone());
             span.curve.0.push(Sample { part: Part::Opening, ..sample });
-            span.closed_with = Some(measure);
+            (span.closed_with, span.is_kept) = (Some(measure), true);
             self.spans[place] = span;
         }
         let before = self.spans[place].usage(&self.kind);
@@ -366,6 +389,12 @@ impl Tale<'_> {
             }
             Change::Entitle(terms) => {
                 self.preserves = terms.preserves_overage;
+                let follows_billing = |it: UsagePeriod| it.interval == Interval::BillingCycle;
+                if follows_billing(self.period) && follows_billing(terms.period) {
+                    // The window goes on to the next start of a cycle.
+                    self.period = terms.period;
+                    self.now_mut().to = window_of(terms.period, at).1;
+                }
                 let limit = self.pots.iter_mut().find(|it| it.grant.is_none()).unwrap();
                 limit.order.0 = terms.limit_priority;
                 self.limit(at, terms.limits, &terms.tiers);
@@ -442,11 +471,11 @@ impl Tale<'_> {
     ) {
         let carried = if preserves { self.overage() } else { 0 };
         let closed = (self.now().from, self.usage());
-        let measure = self.measure();
         let is_whole = window_of(self.period, closed.0) == (closed.0, from);
-        if self.is_touched() || !is_whole || cause == ResetCause::Manual {
-            self.now_mut().closed_with = Some(measure);
-        }
+        let is_kept = self.is_touched() || !is_whole || cause == ResetCause::Manual;
+        // What nobody used is not kept, and made up without grants.
+        let measure = if is_kept { self.measure() } else { self.plain_measure() };
+        (self.now_mut().closed_with, self.now_mut().is_kept) = (Some(measure), is_kept);
         if self.now().is_seen {
             self.end_stretch(from);
         }
@@ -516,7 +545,7 @@ impl Tale<'_> {
 impl Span {
     fn new(from: Timestamp, to: Timestamp, carried: i64) -> Self {
         let (events, curve, closed_with) = (Vec::new(), Curve::default(), None);
-        Self { from, to, is_seen: true, carried, events, curve, closed_with }
+        Self { from, to, is_seen: true, carried, events, curve, closed_with, is_kept: false }
     }
 
     fn usage(&self, kind: &Aggregation) -> i64 {

@@ -21,7 +21,7 @@ pub(super) fn window_of(period: UsagePeriod, time: Timestamp) -> (Timestamp, Tim
         Interval::Day => even(DAY_MS, 0),
         // 5 January 1970 was a Monday.
         Interval::Week => even(7 * DAY_MS, 4 * DAY_MS),
-        Interval::Month => months(1, anchor_ms.unwrap_or(0), time),
+        Interval::Month | Interval::BillingCycle => months(1, anchor_ms.unwrap_or(0), time),
         Interval::Quarter => months(3, anchor_ms.unwrap_or(0), time),
         Interval::Never => (Timestamp::MIN, Timestamp::MAX),
         other => panic!("histories have no {other:?}"),

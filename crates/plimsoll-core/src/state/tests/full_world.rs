@@ -38,8 +38,6 @@ pub(super) struct World {
     seq: u64,
     minted: u128,
     grants: BTreeMap<Place, Vec<GrantId>>,
-    /// When periods were given another start: where windows lay before is not asked for.
-    anchored: BTreeMap<Place, Vec<Timestamp>>,
     /// The state that says what is due, with the rows up to its position.
     applied: Applied,
 }
@@ -55,7 +53,6 @@ impl World {
             seq: 0,
             minted: 1_000,
             grants: BTreeMap::new(),
-            anchored: BTreeMap::new(),
             applied: Applied::new(),
         };
         let (first, second, query) = history.kinds;
@@ -176,9 +173,6 @@ impl World {
             }
             Step::Reset { place, later_ms, anew, preserves } => {
                 let (customer, entitlement, at) = self.moment(place, later_ms);
-                if anew {
-                    self.anchored.entry(place).or_default().push(at);
-                }
                 let reset = ManualReset { at, retains_anchor: !anew, preserves_overage: preserves };
                 let command = CustomerCommand::ResetEntitlement { customer, entitlement, reset };
                 self.change(place.0, command);
@@ -210,14 +204,9 @@ impl World {
 
     fn usage(&mut self, place: Place, halves: i64, ago_ms: i64, groups: [Option<&'static str>; 2]) {
         let (own, now) = (environment_of(place.0), self.now(place.0));
-        let mut time = now.plus_ms(-ago_ms);
-        let anchored = self.anchored.get(&place).into_iter().flatten();
-        if anchored.filter(|it| **it <= now).any(|it| time < *it) {
-            time = now;
-        }
         let event = Event {
             customer: customer_id(place.0),
-            time,
+            time: now.plus_ms(-ago_ms),
             event_type: event_type(place.1),
             halves,
             groups,

@@ -63,6 +63,8 @@ pub(super) struct Model {
     customers: BTreeMap<CustomerId, Person>,
     /// The customers in the order in which they were made.
     order: Vec<CustomerId>,
+    /// Each stamp of each environment, and how many changes of rules there had been by then.
+    stamps: BTreeMap<EnvironmentId, Vec<(Timestamp, usize)>>,
 }
 
 #[derive(Debug)]
@@ -80,12 +82,14 @@ struct Held {
     feature: FeatureId,
     meter: MeterId,
     limit: Option<i128>,
+    /// Every limit that there was, and since when.
+    limits: Vec<(Timestamp, Option<i128>)>,
     period: UsagePeriod,
     accepted: Vec<(Timestamp, i128)>,
     /// Windows, by their start, in which somebody has looked at this.
     opened: BTreeSet<Timestamp>,
-    /// How used windows closed: with which limit, and which change of rules was known.
-    closed: BTreeMap<Timestamp, (Option<i128>, usize)>,
+    /// Which change of rules was known when used windows closed.
+    closed: BTreeMap<Timestamp, usize>,
     marks: BTreeMap<(Timestamp, LineId), (u32, Mark)>,
 }
 
@@ -109,6 +113,8 @@ struct Look<'a> {
     seen_changes: usize,
     features: &'a BTreeMap<FeatureId, Feature>,
     since: &'a BTreeMap<LineId, usize>,
+    /// The stamps of the customer's environment, with the changes of rules by then.
+    stamps: &'a [(Timestamp, usize)],
     /// The closed window that this is about, if it is about one.
     late: Option<Late>,
 }
@@ -124,6 +130,7 @@ struct Late {
 impl Model {
     pub(super) fn apply(&mut self, row: &Row) -> Vec<Fired> {
         let mut fired = Vec::new();
+        self.stamp(row);
         match row {
             Row::Usage { stamped_at, events, .. } => {
                 for (index, event) in events.iter().enumerate() {
@@ -148,6 +155,18 @@ impl Model {
             }
         }
         fired
+    }
+
+    fn stamp(&mut self, row: &Row) {
+        if let Row::Usage { environment, stamped_at, .. }
+        | Row::Command(
+            Command::Customer { environment, stamped_at, .. }
+            | Command::Slice { environment, stamped_at, .. },
+        ) = row
+        {
+            let stamps = self.stamps.entry(*environment).or_default();
+            stamps.push((*stamped_at, self.changes));
+        }
     }
 
     /// Every entitlement's usage at `now`.
@@ -204,6 +223,7 @@ impl Model {
             seen_changes: person.seen_changes,
             features: &self.features,
             since: &self.since,
+            stamps: &self.stamps[&person.environment],
             late: None,
         };
         for held in &mut person.held {
@@ -234,6 +254,7 @@ impl Model {
             seen_changes: self.changes,
             features: &self.features,
             since: &self.since,
+            stamps: &self.stamps[&person.environment],
             late: None,
         };
         for held in person.held.iter_mut().filter(|it| it.meter == event.meter) {
@@ -292,6 +313,7 @@ impl Model {
         let FeatureKind::Metered { meter } = self.features[&entitlement.feature].kind else {
             return;
         };
+        let person = self.customers.get_mut(&customer).unwrap();
         let mut look = Look {
             customer,
             at,
@@ -302,21 +324,22 @@ impl Model {
             seen_changes: self.changes,
             features: &self.features,
             since: &self.since,
+            stamps: &self.stamps[&person.environment],
             late: None,
         };
-        let person = self.customers.get_mut(&customer).unwrap();
         if let Some(held) = person.held.iter_mut().find(|it| it.id == entitlement.id) {
             look.open(held);
             held.limit = limit;
+            held.limits.push((at, limit));
             let usage = held.usage(at);
             look.evaluate(held, usage, fired);
         } else {
             let (id, feature) = (entitlement.id, entitlement.feature);
             let (accepted, marks) = (Vec::new(), BTreeMap::new());
             let opened = BTreeSet::from([window_from(period, at)]);
-            let closed = BTreeMap::new();
+            let (limits, closed) = (vec![(at, limit)], BTreeMap::new());
             let mut held =
-                Held { id, feature, meter, limit, period, accepted, opened, closed, marks };
+                Held { id, feature, meter, limit, limits, period, accepted, opened, closed, marks };
             look.why = Why::Entitled;
             look.evaluate(&mut held, 0, fired);
             person.held.push(held);
@@ -368,7 +391,11 @@ impl Look<'_> {
         fired: &mut Vec<Fired>,
     ) {
         let unused = !held.closed.contains_key(&window);
-        let (limit, knows) = *held.closed.entry(window).or_insert((held.limit, self.seen_changes));
+        let end = window.plus_ms(hours(held.period) * 3_600_000);
+        // The last limit, and the last change of rules, from before its end.
+        let limit = held.limits.iter().rev().find(|(at, _)| *at < end).unwrap().1;
+        let known = self.stamps.iter().rev().find(|(at, _)| *at < end).map_or(0, |it| it.1);
+        let knows = *held.closed.entry(window).or_insert(known);
         let look = Look { late: Some(Late { window, limit, knows }), ..*self };
         if unused {
             look.pass_falling(held);
@@ -386,7 +413,7 @@ impl Look<'_> {
         let last = *held.opened.last().unwrap();
         let is_marked = held.marks.keys().any(|(it, _)| *it == last);
         if held.sum(last) != 0 || is_marked {
-            held.closed.insert(last, (held.limit, self.seen_changes));
+            held.closed.insert(last, self.seen_changes);
         }
         held.opened.insert(window);
         self.pass_falling(held);
@@ -538,14 +565,17 @@ fn level(line: &Line, limit: Option<i128>) -> i128 {
     }
 }
 
-fn window_from(period: UsagePeriod, time: Timestamp) -> Timestamp {
-    let hours = match period.interval {
+fn hours(period: UsagePeriod) -> i64 {
+    match period.interval {
         Interval::Hour => 1,
         Interval::Day => 24,
         other => panic!("histories have no {other:?}"),
-    };
+    }
+}
+
+fn window_from(period: UsagePeriod, time: Timestamp) -> Timestamp {
     let anchor_ms = period.anchor.map_or(0, Timestamp::as_ms);
-    let into = (time.as_ms() - anchor_ms).rem_euclid(hours * 3_600_000);
+    let into = (time.as_ms() - anchor_ms).rem_euclid(hours(period) * 3_600_000);
     time.plus_ms(-into)
 }
 

@@ -116,6 +116,24 @@ fn the_anchor_of_a_billing_cycle_may_move() {
 }
 
 #[test]
+fn a_billing_cycle_that_would_have_ended_goes_on_to_its_next_start() {
+    check(
+        "
+        show resets
+        entitle acme tokens 100 billing anchor=2026-02-20 => 0/100
+        clock 2026-03-12
+        use acme 90                 => 90/100
+        entitle acme tokens 100 billing anchor=2026-03-05 => 90/100
+        use acme 5                  => 95/100
+        clock 2026-04-05
+        pulse                       => reset 95/100 to 0/100 (period)
+        clock 2026-05-05
+        pulse                       => reset 0/100 to 0/100 (period)
+        ",
+    );
+}
+
+#[test]
 fn a_manual_reset_keeps_the_period_or_begins_a_whole_one() {
     check(
         "

@@ -70,7 +70,7 @@ impl Recent {
     pub(super) fn read_ahead(&self, identity: u128) {
         let home = prefix(first_bits(identity), self.bits);
         // Without a use of what is read, nothing is read.
-        std::hint::black_box(self.slots.get(home).map(|it| it.day()));
+        std::hint::black_box(self.slots.get(home).map(Entry::day));
     }
 
     /// Adds an entry whose identity is not there, or puts it in place of the one that is.
