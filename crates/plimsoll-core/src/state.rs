@@ -35,6 +35,7 @@ mod gauge;
 mod metered;
 mod past;
 mod read;
+mod shared;
 
 pub use book::GrantBalance;
 pub use checkpoint::SliceOf;
@@ -149,7 +150,7 @@ impl State {
                     totals.entry(meter).or_default().add_to_slice(kind, measured, &mut leave);
                 }
                 // Each of them counts, whatever becomes of the others.
-                let entitled = customer.metered_mut().filter(|it| it.meter == meter);
+                let entitled = customer.metered_mut().filter(|it| it.meter() == meter);
                 entitled
                     .map(|it| evaluation.count(it, &reading.meter, measured, &mut around))
                     .fold(Ok(()), Result::and)
@@ -275,6 +276,7 @@ impl State {
             }
         }
         customer.find_due();
+        self.customers.share(slot);
         self.customers.note_due(slot);
         self.customers.note_windows(slot);
     }

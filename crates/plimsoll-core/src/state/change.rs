@@ -153,7 +153,7 @@ impl<'a> Evaluation<'a> {
             environment: self.environment,
             customer: self.customer,
             entitlement: metered.entitlement,
-            feature: metered.feature,
+            feature: metered.feature(),
             closed: value,
             opened: metered.value(),
             skipped,
@@ -267,7 +267,7 @@ impl Evaluation<'_> {
         };
         let before = closed.usage();
         let kind = closed.gauge.accumulated.emptied();
-        let (frame, gauge, groups) = closed.parts(metered.entitlement, metered.feature);
+        let (frame, gauge, groups) = closed.parts(metered.entitlement, metered.feature());
         check_room(groups, groups_of(meter, event))?;
         gauge.accumulated.add(event.time, event.amount)?;
         self.settle(&frame, gauge, None, before, around.effects);
@@ -283,7 +283,7 @@ impl Evaluation<'_> {
     fn unused(&self, metered: &Metered, time: Timestamp) -> ClosedWindow {
         let lines_seq_at = |closed_at| self.catalog.lines_seq_at(self.environment, closed_at);
         let mut closed = ClosedWindow::unused(metered, time, lines_seq_at);
-        let (frame, gauge, _) = closed.parts(metered.entitlement, metered.feature);
+        let (frame, gauge, _) = closed.parts(metered.entitlement, metered.feature());
         self.open(&frame, gauge, None);
         closed
     }

@@ -12,7 +12,7 @@ use std::{
 
 use hashbrown::HashTable;
 
-use super::metered::Metered;
+use super::{metered::Metered, shared::Sharing};
 use crate::{
     catalog::Catalog,
     codec::{Corrupt, Reader, Writer},
@@ -118,6 +118,8 @@ pub(super) struct Customers {
     slice_slots: u32,
     /// What each slice measured together in the newest hour and day.
     totals: Vec<BTreeMap<MeterId, OpenCells>>,
+    /// Derived: what entitlements have in common.
+    sharing: Sharing,
     /// Derived: no entitlement's window began later than this.
     newest_window: Timestamp,
     /// Derived: who has something due when. An entry counts if its customer still says so.
@@ -169,6 +171,7 @@ impl Customers {
             count: 0,
             slice_slots,
             totals: Vec::new(),
+            sharing: Sharing::default(),
             newest_window: Timestamp::MIN,
             due: BTreeMap::new(),
         }
@@ -337,6 +340,14 @@ impl Customers {
         }
     }
 
+    /// Holds together what a customer's entitlements have in common with others. To be called when
+    /// they were changed.
+    pub(super) fn share(&mut self, slot: u32) {
+        if let Some(Slot::Filled(customer)) = self.slots.get_mut(slot as usize) {
+            customer.metered_mut().for_each(|it| it.share(&mut self.sharing));
+        }
+    }
+
     /// Takes note of the windows of a customer. To be called when its entitlements were changed.
     pub(super) fn note_windows(&mut self, slot: u32) {
         let Some(customer) = self.get(slot) else { return };
@@ -474,6 +485,7 @@ impl Customers {
             }
             self.put(slot, content);
             self.index_slot(id, slot);
+            self.share(slot);
             self.note_due(slot);
             self.note_windows(slot);
         }

@@ -5,11 +5,14 @@
 //!
 //! Not here: what makes a line fire (`state::evaluate`).
 
+use std::sync::Arc;
+
 use super::{
     book::{Book, GrantBalance},
     closed::ClosedWindow,
     gauge::{Gauge, GroupGauges, decode_groups, encode_groups},
     past::{ClosedTerms, Past, PastTerms, closed_window},
+    shared::{Shared, Sharing},
 };
 use crate::{
     archive::Segment,
@@ -34,11 +37,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Metered {
     pub(super) entitlement: EntitlementId,
-    pub(super) feature: FeatureId,
-    pub(super) meter: MeterId,
-    /// What the sources add up to, without grants.
-    pub(super) limits: Limits,
-    period: UsagePeriod,
+    shared: Arc<Shared>,
     pub(super) window: Window,
     /// The start of its first window: what comes before is not its usage.
     pub(super) first_from: Timestamp,
@@ -144,12 +143,10 @@ impl Metered {
         at: Timestamp,
     ) -> Self {
         let window = terms.period.window_at(at);
+        let (limits, period) = (terms.limits, terms.period);
         let mut metered = Self {
             entitlement,
-            feature,
-            meter: meter.0,
-            limits: terms.limits,
-            period: terms.period,
+            shared: Arc::new(Shared { feature, meter: meter.0, limits, period }),
             window,
             first_from: window.from,
             gauge: Gauge::new(meter.1),
@@ -171,11 +168,30 @@ impl Metered {
             }
         }
         let follows_billing = |it: UsagePeriod| it.interval == Interval::BillingCycle;
-        if follows_billing(self.period) && follows_billing(terms.period) {
+        if follows_billing(self.shared.period) && follows_billing(terms.period) {
             // The window goes on to the next start of a cycle, which is never one that has passed.
             self.set_period(terms.period);
-            self.window.to = self.period.window_at(at).to;
+            self.window.to = self.shared.period.window_at(at).to;
         }
+    }
+
+    /// What it measures.
+    pub(super) fn feature(&self) -> FeatureId {
+        self.shared.feature
+    }
+
+    /// What measures it.
+    pub(super) fn meter(&self) -> MeterId {
+        self.shared.meter
+    }
+
+    /// Holds what others have as well together with them.
+    pub(super) fn share(&mut self, sharing: &mut Sharing) {
+        sharing.share(&mut self.shared);
+    }
+
+    fn shared_mut(&mut self) -> &mut Shared {
+        Arc::make_mut(&mut self.shared)
     }
 
     fn extra_mut(&mut self) -> &mut Extra {
@@ -184,21 +200,21 @@ impl Metered {
 
     /// The entitlement that is measured, as its command said it.
     fn to_entitlement(&self) -> Entitlement {
-        let mut terms = Terms::new(self.limits, self.period);
+        let mut terms = Terms::new(self.shared.limits, self.shared.period);
         if let Some(extra) = &self.extra {
             terms.tiers.clone_from(&extra.tiers);
             terms.limit_priority = extra.limit_priority;
             terms.preserves_overage = extra.preserves_overage;
         }
         let kind = EntitlementKind::Metered(Box::new(terms));
-        Entitlement { id: self.entitlement, feature: self.feature, kind }
+        Entitlement { id: self.entitlement, feature: self.shared.feature, kind }
     }
 
     /// Counts periods in another way, from the present window on.
     fn set_period(&mut self, period: UsagePeriod) {
-        if period != self.period {
+        if period != self.shared.period {
             self.remember_terms();
-            self.period = period;
+            self.shared_mut().period = period;
         }
     }
 
@@ -209,7 +225,8 @@ impl Metered {
         if is_known || until <= self.first_from {
             return;
         }
-        let (limits, tiers, period) = (self.limits, self.tiers().to_vec(), self.period);
+        let (limits, tiers, period) =
+            (self.shared.limits, self.tiers().to_vec(), self.shared.period);
         self.extra_mut().past.remember(PastTerms { until, limits, tiers, period });
     }
 
@@ -222,13 +239,13 @@ impl Metered {
             return past.closed(time, since);
         }
         let stretch = Window { from: since, to: self.window.from };
-        let window = closed_window(self.period, time, stretch);
-        ClosedTerms { window, limits: self.limits, tiers: self.tiers() }
+        let window = closed_window(self.shared.period, time, stretch);
+        ClosedTerms { window, limits: self.shared.limits, tiers: self.tiers() }
     }
 
     /// The period that `time` falls into.
     pub(super) fn period_window(&self, time: Timestamp) -> Window {
-        self.period.window_at(time)
+        self.shared.period.window_at(time)
     }
 
     pub(super) fn tiers(&self) -> &[Quantity] {
@@ -245,7 +262,7 @@ impl Metered {
 
     /// What the limit is as a grant.
     fn base_limit(&self) -> Quantity {
-        self.limits.hard.or(self.limits.soft).unwrap_or_default()
+        self.shared.limits.hard.or(self.shared.limits.soft).unwrap_or_default()
     }
 
     /// Usage as it is shown and compared.
@@ -255,7 +272,7 @@ impl Metered {
 
     /// Reads what counting an event will read.
     pub(super) fn read_ahead(&self) {
-        let first = (self.window.from, self.meter.bits() as u8, self.extra.is_some());
+        let first = (self.window.from, self.shared.meter.bits() as u8, self.extra.is_some());
         let gauge = (self.gauge.accumulated.is_empty(), self.gauge.calm.is_some());
         // Without a use of what is read, nothing is read.
         std::hint::black_box((first, gauge));
@@ -263,9 +280,9 @@ impl Metered {
 
     /// The limits with the grants that add to them.
     pub(super) fn effective_limits(&self) -> Limits {
-        let Some(book) = self.book() else { return self.limits };
+        let Some(book) = self.book() else { return self.shared.limits };
         let effective = Some(book.effective_limit(self.usage()));
-        match self.limits {
+        match self.shared.limits {
             Limits { hard: Some(_), soft } => Limits { hard: effective, soft },
             Limits { hard: None, soft: Some(_) } => Limits { hard: None, soft: effective },
             none => none,
@@ -282,7 +299,7 @@ impl Metered {
         let Limits { hard, soft } = self.effective_limits();
         Frame {
             entitlement: self.entitlement,
-            feature: self.feature,
+            feature: self.shared.feature,
             window: self.window,
             measure: Measure { hard, soft, tiers: self.tiers() },
             carried: self.carried(),
@@ -300,7 +317,7 @@ impl Metered {
         };
         let frame = Frame {
             entitlement: self.entitlement,
-            feature: self.feature,
+            feature: self.shared.feature,
             window: self.window,
             measure: Measure { hard, soft, tiers },
             carried,
@@ -422,10 +439,10 @@ impl Metered {
             Change::Void(grant) => Step::Measure(self.on_book(at, segments, |it| it.void(grant))),
             Change::Limits(limits, tiers) => {
                 let (before, tiers_before) = (self.effective_limits(), self.tiers().to_vec());
-                if limits != self.limits || tiers != tiers_before {
+                if limits != self.shared.limits || tiers != tiers_before {
                     self.remember_terms();
                 }
-                self.limits = limits;
+                self.shared_mut().limits = limits;
                 if tiers != tiers_before {
                     self.extra_mut().tiers = tiers;
                 }
@@ -457,13 +474,13 @@ impl Metered {
     /// The period is over.
     fn roll(&mut self, due: Timestamp, now: Timestamp, segments: &mut Vec<Segment>) -> Step {
         let preserves = self.extra.as_ref().is_some_and(|it| it.preserves_overage);
-        let mut next = self.period.window_at(due);
+        let mut next = self.shared.period.window_at(due);
         let mut skipped = 0;
         if !preserves || self.value().overage.is_zero() {
             // Windows without usage, and without anything that happens in them, are alike.
-            let last = self.period.window_at(self.quiet_until(now));
+            let last = self.shared.period.window_at(self.quiet_until(now));
             if next.from < last.from {
-                skipped = self.period.count(next.from, last.from);
+                skipped = self.shared.period.count(next.from, last.from);
                 next = last;
             }
         }
@@ -489,10 +506,10 @@ impl Metered {
         }
         if !reset.retains_anchor {
             // The moment that was named, which the stamp may be a little after.
-            self.set_period(UsagePeriod { anchor: Some(reset.at), ..self.period });
+            self.set_period(UsagePeriod { anchor: Some(reset.at), ..self.shared.period });
         }
         self.window.to = self.window.to.min(at);
-        let next = Window { from: at, to: self.period.window_at(at).to };
+        let next = Window { from: at, to: self.shared.period.window_at(at).to };
         let own = self.extra.as_ref().is_some_and(|it| it.preserves_overage);
         let preserves = reset.preserves_overage.unwrap_or(own);
         self.begin(next, preserves, 0, ResetCause::Manual, segments)
@@ -538,7 +555,7 @@ impl Metered {
 
     /// Begins again at an earlier time, before there was any usage.
     pub(super) fn rewind(&mut self, to: Timestamp) {
-        self.window = self.period.window_at(to);
+        self.window = self.shared.period.window_at(to);
         self.first_from = self.window.from;
         self.gauge.empty();
         if let Some(extra) = &mut self.extra {
@@ -567,7 +584,7 @@ impl Metered {
 impl Metered {
     pub(super) fn encode(&self, writer: &mut Writer) {
         self.to_entitlement().encode(writer);
-        writer.bits(self.meter.bits());
+        writer.bits(self.shared.meter.bits());
         writer.time(self.window.from);
         writer.time(self.window.to);
         writer.time(self.first_from);
