@@ -252,13 +252,32 @@ fn row_11_a_line_that_was_enabled_since_does_not_stand_in_an_unused_window() {
     );
 }
 
-/// A customer whose limit is another one each day for this many days, and then the same.
-fn bytes_after(changing: usize, quiet: usize) -> usize {
+#[test]
+fn row_11_windows_that_begin_again_know_what_there_is() {
+    check(
+        "
+        set clock 2026-03-05
+        entitle acme tokens 100 day => 0/100
+        limit acme tokens 10        => 0/10
+        rule warn 50%
+        set clock 2026-03-02
+        set clock 2026-03-05
+        use acme 5 from 2026-03-03  => 0/10; warn:50% late crossed (usage)
+        closed acme tokens          => 5/10 from 2026-03-03T00:00:00Z
+        ",
+    );
+}
+
+/// What a customer takes whose limit changed so many times a day, on so many days, and whose days
+/// are all the same after that.
+fn bytes_after(changing: usize, times: usize, quiet: usize) -> usize {
     let entitle = |limit| Step::Entitle { customer: 0, feature: 0, limit, period: 0 };
     let pass = Step::Wait { ms: DAY_MS };
     let mut steps = vec![entitle(Some(0))];
     for day in 0..changing {
-        steps.extend([pass.clone(), entitle(Some(if day % 2 == 0 { 50 } else { 0 }))]);
+        steps.push(pass.clone());
+        steps.extend((1..times).map(|limit| entitle(Some(limit as i64))));
+        steps.push(entitle(Some(if day % 2 == 0 { 50 } else { 0 })));
     }
     steps.extend(vec![pass; quiet]);
     // Time passes for a customer that something is asked of.
@@ -274,9 +293,10 @@ fn bytes_after(changing: usize, quiet: usize) -> usize {
 #[test]
 fn terms_that_no_late_event_can_meet_are_forgotten() {
     let late_days = (limits::EVENT_LATE_MS / DAY_MS) as usize;
-    let full = bytes_after(late_days + 20, 1);
-    assert_eq!(bytes_after(late_days + 60, 1), full, "as many windows as there are days");
-    let never_changed = bytes_after(0, 1);
+    let full = bytes_after(late_days + 20, 1, 1);
+    assert_eq!(bytes_after(late_days + 60, 1, 1), full, "as many as there are windows");
+    assert_eq!(bytes_after(late_days + 20, 3, 1), full, "once a window");
+    let never_changed = bytes_after(0, 0, 1);
     assert!(full > never_changed + 10 * late_days, "{full} {never_changed}");
-    assert_eq!(bytes_after(late_days + 20, late_days + 2), never_changed);
+    assert_eq!(bytes_after(late_days + 20, 1, late_days + 2), never_changed);
 }
