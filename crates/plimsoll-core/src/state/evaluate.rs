@@ -186,7 +186,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn leave_lines_of(&self, frame: &Frame<'_>, gauge: &mut Gauge, group: Option<Group<'_>>) {
-        gauge.lines.retain(|it| self.catalog.has_line(it.line));
+        gauge.retain_lines(|it| self.catalog.has_line(it));
         for state in gauge.lines.iter_mut().filter(|it| it.mark != Mark::Armed) {
             if !self.lines_on(frame, group).any(|it| it.line.id == state.line) {
                 (state.mark, state.multiples) = (Mark::Armed, 0);

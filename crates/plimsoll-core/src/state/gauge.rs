@@ -20,8 +20,9 @@ use crate::{
 pub(super) struct Gauge {
     /// What was used in the window; corrections may take it below zero.
     pub(super) accumulated: Accumulator,
-    /// Lines that are not as a new window finds them, in the order of their ids and steps.
-    pub(super) lines: Vec<LineState>,
+    /// Lines that are not as a new window finds them, in the order of their ids and steps. They
+    /// change seldom, and gauges are many: no room is kept for more.
+    pub(super) lines: Box<[LineState]>,
     /// Derived: between these usages no line changes, so most events end with two comparisons.
     pub(super) calm: Option<Calm>,
 }
@@ -87,7 +88,7 @@ impl Calm {
 
 impl Gauge {
     pub(super) fn new(accumulated: Accumulator) -> Self {
-        Self { accumulated, lines: Vec::new(), calm: None }
+        Self { accumulated, lines: Box::default(), calm: None }
     }
 
     /// Starts again at nothing, with every line armed.
@@ -114,8 +115,21 @@ impl Gauge {
         let key = (state.line, state.step);
         match self.lines.binary_search_by_key(&key, |it| (it.line, it.step)) {
             Ok(index) => self.lines[index] = state,
-            Err(index) => self.lines.insert(index, state),
+            Err(index) => self.change_lines(|it| it.insert(index, state)),
         }
+    }
+
+    /// Forgets the lines that are not wanted.
+    pub(super) fn retain_lines(&mut self, wanted: impl Fn(LineId) -> bool) {
+        if !self.lines.iter().all(|it| wanted(it.line)) {
+            self.change_lines(|it| it.retain(|it| wanted(it.line)));
+        }
+    }
+
+    fn change_lines(&mut self, change: impl FnOnce(&mut Vec<LineState>)) {
+        let mut lines = std::mem::take(&mut self.lines).into_vec();
+        change(&mut lines);
+        self.lines = lines.into_boxed_slice();
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
@@ -140,7 +154,7 @@ impl Gauge {
                 multiples: reader.number()?,
             })
         })?;
-        Ok(Self { accumulated, lines, calm: None })
+        Ok(Self { accumulated, lines: lines.into(), calm: None })
     }
 
     /// Reads what version 1 wrote: a sum, and lines without steps.
@@ -155,7 +169,7 @@ impl Gauge {
                 multiples: 0,
             })
         })?;
-        Ok(Self { accumulated, lines, calm: None })
+        Ok(Self { accumulated, lines: lines.into(), calm: None })
     }
 }
 
