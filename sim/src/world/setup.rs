@@ -14,13 +14,15 @@ use crate::receiver::{FLAKY_PORT, HEALTHY_PORT};
 pub async fn make(engine: &Engine, context: &Context) -> Result<Vec<String>, Problem> {
     let ops = &engine.ops;
     let sum = json!({"key": "tokens", "name": "Tokens", "event_type": "llm.request",
-        "aggregation": "sum", "value_property": "$.tokens"});
+        "aggregation": "sum", "value_property": "$.tokens",
+        "group_by": {"model": "$.model", "region": "$.region"}});
     let count = json!({"key": "calls", "name": "Calls", "event_type": "llm.request",
-        "aggregation": "count"});
+        "aggregation": "count", "group_by": {"model": "$.model"}});
     let most = json!({"key": "peak", "name": "Peak", "event_type": "llm.request",
         "aggregation": "max", "value_property": "$.tokens"});
     let different = json!({"key": "kinds", "name": "Kinds", "event_type": "llm.request",
-        "aggregation": "unique_count", "value_property": "$.tokens"});
+        "aggregation": "unique_count", "value_property": "$.tokens",
+        "group_by": {"model": "$.model"}});
     for meter in [sum, count, most, different] {
         ops.create_meter(context, request(&meter)?).await?;
     }
