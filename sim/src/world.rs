@@ -91,7 +91,9 @@ pub struct World {
     moved_ms: Option<(i64, i64)>,
     /// Whether resets may move the anchors of periods.
     moves_anchors: bool,
-    /// Subjects of which no event comes late any more.
+    /// Subjects that were seen.
+    seen: BTreeSet<String>,
+    /// Those of them of which no event comes late any more.
     punctual: BTreeSet<String>,
     /// Those of them of which none is under way either: their customers' anchors may move.
     movable: BTreeSet<String>,
@@ -112,6 +114,7 @@ impl World {
             set_to_ms: None,
             moved_ms: None,
             moves_anchors,
+            seen: BTreeSet::new(),
             punctual: BTreeSet::new(),
             movable: BTreeSet::new(),
             next: 0,
@@ -144,14 +147,14 @@ impl World {
         let clock = engine.ops.clock(context)?;
         let now_ms = clock.now.as_ms();
         self.set_to_ms = clock.is_set.then_some(now_ms);
-        self.movable.clone_from(&self.punctual);
+        self.choose_whose_anchors_move();
         Ok(())
     }
 
     /// The next request.
     pub fn draw(&mut self, ledger: &mut Ledger, now_ms: i64) -> Request {
         let weights =
-            [46, 6, 2, 9, 12, 3, 6, 12, 2, 6, 4, 7, 3, if self.is_sandbox { 6 } else { 0 }];
+            [46, 6, 2, 9, 12, 3, 6, 12, 2, 6, 7, 10, 3, if self.is_sandbox { 6 } else { 0 }];
         let customer = self.customer();
         let feature = *self.dice.pick(&FEATURES).unwrap_or(&FEATURES[0]);
         match (self.dice.weighted(&weights), customer) {
@@ -312,13 +315,24 @@ impl World {
         Event { time_ms, ..event }
     }
 
-    /// Whether the anchors of this customer may move. If so in general, but not yet, it sends
-    /// nothing late from now on.
-    fn may_move(&mut self, subjects: &[String]) -> bool {
-        if self.moves_anchors {
-            self.punctual.extend(subjects.iter().cloned());
+    /// Half of those who are new send nothing late from now on; their anchors may move from the
+    /// next look on.
+    fn choose_whose_anchors_move(&mut self) {
+        self.movable.clone_from(&self.punctual);
+        if !self.moves_anchors {
+            return;
         }
-        self.moves_anchors && subjects.iter().all(|it| self.movable.contains(it))
+        let subjects: Vec<String> = self.customers.iter().flat_map(|it| it.1.clone()).collect();
+        for subject in subjects {
+            if self.seen.insert(subject.clone()) && self.dice.percent(50) {
+                self.punctual.insert(subject);
+            }
+        }
+    }
+
+    /// Whether the anchors of the customer with these subjects may move.
+    fn may_move(&self, subjects: &[String]) -> bool {
+        !subjects.is_empty() && subjects.iter().all(|it| self.movable.contains(it))
     }
 }
 

@@ -196,7 +196,7 @@ impl World {
                 0 => ("usage_value", self.dice.between(1, 30) * 10),
                 1 => ("balance_value", self.dice.between(0, 8) * 10),
                 2 => ("balance_percentage", self.dice.between(0, 10) * 10),
-                3 | 4 => ("every", self.dice.between(1, 12) * 5),
+                3 => ("every", self.dice.between(1, 12) * 10),
                 _ => ("usage_percentage", self.dice.between(1, 12) * 10),
             };
             let mut line = json!({"kind": kind, "value": value.to_string()});
