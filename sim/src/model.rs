@@ -301,13 +301,7 @@ impl Partition {
             }
             Fact::Changed { customer, at_ms, entitlement, due_ms, change } => {
                 let place = self.touch(position, *customer, *at_ms, &mut outcome);
-                let moment = self.moment_of_change(position);
-                if let Some(it) = tracked(&mut self.customers, place, *entitlement) {
-                    let moves = |it: &ChangeFact| matches!(it, ChangeFact::Reset(it) if it.anchor_ms.is_some());
-                    self.moved_anchors += u64::from(moves(change));
-                    let change = (*due_ms, change.clone());
-                    course::change(&self.catalogue, it, change, &moment, &mut outcome);
-                }
+                self.change(position, place, *entitlement, (*due_ms, change), &mut outcome);
             }
             Fact::Sweep { at_ms, slots } => {
                 self.clock.advance(*at_ms);
@@ -335,6 +329,23 @@ impl Partition {
         }
         self.expected.append(&mut outcome.crossed);
         self.expected.append(&mut outcome.begun);
+    }
+
+    /// Something happens to an entitlement of the customer in this place, now or later.
+    fn change(
+        &mut self,
+        position: i64,
+        place: Option<usize>,
+        entitlement: EntitlementId,
+        (due_ms, change): (i64, &ChangeFact),
+        outcome: &mut Outcome,
+    ) {
+        let moment = self.moment_of_change(position);
+        let Some(it) = tracked(&mut self.customers, place, entitlement) else { return };
+        if let ChangeFact::Reset(reset) = change {
+            self.moved_anchors += u64::from(reset.anchor_ms.is_some());
+        }
+        course::change(&self.catalogue, it, (due_ms, change.clone()), &moment, outcome);
     }
 
     /// Where the clock was set, what is due comes first, and at its own time.

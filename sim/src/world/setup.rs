@@ -57,7 +57,10 @@ pub async fn make(engine: &Engine, context: &Context) -> Result<Vec<String>, Pro
 
 /// What both customers are entitled to.
 fn entitlements() -> [Value; 4] {
-    let of = |feature: &str, period: Value| json!({"feature": feature, "type": "metered", "usage_period": period});
+    let of = |feature: &str, period: Value| {
+        let metered = "metered";
+        json!({"feature": feature, "type": metered, "usage_period": period})
+    };
     let mut tokens = of("tokens", json!({"interval": "day"}));
     tokens["limit"] = json!("200");
     let mut seats = of("seats", json!({"interval": "month", "anchor": "2026-01-31T08:00:00Z"}));

@@ -233,8 +233,8 @@ impl Memory {
         outcomes
     }
 
-    /// Makes the customers that requests bring along, those that are not here yet. One that was made
-    /// without its sender hearing of it may be deleted by now: it is not made again.
+    /// Makes the customers that requests bring along, those that are not here yet. One that was
+    /// made without its sender hearing of it may be deleted by now: it is not made again.
     fn provisional_customers(
         &mut self,
         work: &mut Work,
