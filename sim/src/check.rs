@@ -24,9 +24,10 @@ use serde_json::Value;
 
 use crate::{
     ledger::EventKey,
-    log::{Counts, Fact, Reading, amount, read},
-    model::{self, Expected, Limit, Partition, What},
+    log::{Allowed, Counts, Fact, Limits, amount, read},
+    model::{self, Amount, Base, Expected, Partition, What, sheet::Came},
     receiver::Receivers,
+    run::Tally,
 };
 
 /// Bytes that one read of the log brings at the most.
@@ -76,21 +77,30 @@ impl Books {
         }
     }
 
-    /// How many notifications must exist about windows that had closed, and about ones that began.
-    pub fn late_and_resets(&self) -> (u64, u64) {
-        let all = || self.partitions.iter().flat_map(|it| &it.expected);
-        let late = all().filter(|it| matches!(it.what, What::Line { is_late: true, .. }));
-        let resets = all().filter(|it| matches!(it.what, What::Reset { .. }));
-        (late.count() as u64, resets.count() as u64)
+    /// Counts the notifications that must exist, by what they are about, and what moved anchors.
+    pub fn count(&self, tally: &mut Tally) {
+        for it in self.partitions.iter().flat_map(|it| &it.expected) {
+            tally.recurred += u64::from(it.cause == "grant_recurred");
+            match &it.what {
+                What::Reset { .. } => tally.resets += 1,
+                What::Line { kind, group, is_late, .. } => {
+                    tally.late += u64::from(*is_late);
+                    tally.groups += u64::from(group.is_some());
+                    tally.multiples += u64::from(*kind == "every");
+                    tally.tiers += u64::from(*kind == "tier_limit");
+                }
+            }
+        }
+        tally.anchors = self.partitions.iter().map(|it| it.moved_anchors).sum();
     }
 
-    /// The meters, and how their values are put together.
-    pub fn meters(&self) -> BTreeMap<MeterId, Counts> {
+    /// The meters, how their values are put together, and by which keys they are told apart.
+    pub fn meters(&self) -> BTreeMap<MeterId, (Counts, Vec<String>)> {
         self.partitions.iter().flat_map(Partition::meters).collect()
     }
 
     /// What came for a meter, by customer and hour.
-    pub fn used(&self, meter: MeterId) -> Vec<(String, i64, Vec<Reading>)> {
+    pub fn used(&self, meter: MeterId) -> Vec<(String, i64, Vec<Came>)> {
         let all = self.partitions.iter().flat_map(|it| &it.used);
         let own = all.filter(|(key, _)| key.0 == meter);
         own.map(|((_, customer, hour), it)| (customer.to_string(), *hour, it.clone())).collect()
@@ -218,7 +228,7 @@ impl Books {
             if answered != before && answered != after {
                 findings.push(format!("{name} of {customer} is {answered:?}, must be {before:?}"));
             }
-            let base = self.partitions.iter().find_map(|it| it.base(entitlement));
+            let base = self.partitions.iter().find_map(|it| it.base(entitlement, now_ms()));
             findings.extend(document_difference(database, &name, base.as_ref()));
         }
         findings
@@ -227,30 +237,68 @@ impl Books {
 
 fn value_in(json: &Value) -> Option<model::Value> {
     let usage = amount(json["usage"].as_str()?)?;
-    let limit = json["limit"].as_str().and_then(amount);
+    let limits = limits_in(json);
     let window = (ms(&json["period"]["from"])?, ms(&json["period"]["to"])?);
     let grants = json["grants"].as_array()?.iter().map(|it| {
         let id = it["id"].as_str()?.to_owned();
         Some((id, amount(it["balance"].as_str()?)?, it["is_active"].as_bool()?))
     });
     let grants = grants.collect::<Option<_>>()?;
-    let left = limit.map(|it| (it - usage).max(0));
+    let left = limits.whole().map(|it| (it - usage).max(0));
     (json["balance"].as_str().and_then(amount) == left).then_some(())?;
-    Some(model::Value { usage, limit, window, grants })
+    Some(model::Value { usage, limits, window, grants })
+}
+
+fn limits_in(json: &Value) -> Limits {
+    let limit = |name: &str| json[name].as_str().and_then(amount);
+    Limits { hard: limit("limit"), soft: limit("soft_limit") }
 }
 
 /// The document of an entitlement commits with the row of the log that says the same.
 fn document_difference(
     database: &MemoryStore,
     name: &str,
-    expected: Option<&Limit>,
+    expected: Option<&Base>,
 ) -> Option<String> {
     let row = at_once(resource::get(database, name)).ok().flatten();
     let document = row.filter(|it| it.deleted_at.is_none()).map(|it| it.doc);
     let json: Value = serde_json::from_str(&document.unwrap_or_default()).unwrap_or_default();
-    let limit = json["limit"].as_str().and_then(amount);
-    (json.is_null() || expected.is_none_or(|it| it.0 != limit))
+    let found = expected.and_then(|it| base_in(&json, it.at_ms));
+    (json.is_null() || expected != found.as_ref())
         .then(|| format!("the document of {name} says {json}, the log {expected:?}"))
+}
+
+/// What a document says of an entitlement at a moment: what was to come may have come. Nothing if
+/// its limits are not what its sources come to.
+fn base_in(json: &Value, at_ms: i64) -> Option<Base> {
+    let list = |it: &Value| it.as_array().cloned().unwrap_or_default();
+    let is_due = |it: &Value| ms(&it["effective_at"]).is_some_and(|it| it <= at_ms);
+    let changes = list(&json["scheduled_changes"]);
+    let last = changes.iter().rfind(|it| is_due(it)).unwrap_or(json);
+    let tiers = list(&last["tiers"]);
+    let tiers = tiers.iter().filter_map(|it| amount(it["up_to"].as_str()?)).collect();
+    let resets = list(&json["scheduled_resets"]);
+    let moves = resets.iter().rfind(|it| is_due(it) && it["retain_anchor"] == false);
+    let anchor = moves.map_or(&json["usage_period"]["anchor"], |it| &it["effective_at"]);
+    let limits = sum(&list(&last["sources"]));
+    let allowed = Allowed { limits, tiers };
+    (limits == limits_in(last)).then_some(Base { allowed, anchor_ms: ms(anchor), at_ms })
+}
+
+/// What sources come to: those that no other one replaces, each as often as it is there.
+fn sum(sources: &[Value]) -> Limits {
+    let is_replaced = |key: &Value| sources.iter().any(|it| it["overrides"] == *key);
+    let counted: Vec<&Value> = sources.iter().filter(|it| !is_replaced(&it["key"])).collect();
+    let mut limits = Limits { hard: Some(0), soft: Some(0) };
+    for it in &counted {
+        let Limits { hard, soft } = limits_in(it);
+        let times = Amount::from(it["quantity"].as_u64().unwrap_or(1));
+        limits.hard = limits.hard.zip(hard).map(|(sum, own)| sum + own * times);
+        limits.soft = limits.soft.zip(soft.or(hard)).map(|(sum, own)| sum + own * times);
+    }
+    // Where none has a soft limit, there is none.
+    limits.soft = limits.soft.filter(|_| counted.iter().any(|it| !it["soft_limit"].is_null()));
+    limits
 }
 
 fn ms(json: &Value) -> Option<i64> {
@@ -300,13 +348,12 @@ fn expected_of(row: &NotificationRow, known: &Expected) -> Option<Expected> {
     let word = |text: Option<&str>, known: &'static str| {
         if text == Some(known) { known } else { "another one" }
     };
-    let limit = |it: &Value| it["limit"].as_str().and_then(amount);
     let is_reset = json["type"] == "entitlements.reset";
     let (what, before) = if is_reset {
         let what = What::Reset {
             skipped: data["skipped"].as_i64()?,
             closed_from_ms: ms(&data["previous_window"]["from"])?,
-            closed_limit: limit(&data["previous"]),
+            closed_limits: limits_in(&data["previous"]),
         };
         (what, &data["previous"]["usage"])
     } else {
@@ -314,9 +361,15 @@ fn expected_of(row: &NotificationRow, known: &Expected) -> Option<Expected> {
             What::Line { kind, .. } => word(data["line"]["kind"].as_str(), kind),
             What::Reset { .. } => "another one",
         };
+        let line = &data["line"];
+        let text = |it: &Value| it.as_str().map(str::to_owned);
         let what = What::Line {
             kind,
-            value: amount(data["line"]["value"].as_str()?)?,
+            value: amount(line["value"].as_str()?)?,
+            level: amount(line["level"].as_str()?)?,
+            step: line["step"].as_str().and_then(amount),
+            count: line["count"].as_i64(),
+            group: text(&line["group"]["key"]).zip(text(&line["group"]["value"])),
             event: data["crossed_by"]["id"].as_str().map(str::to_owned),
             is_late: data["late"].as_bool()?,
         };
@@ -335,7 +388,7 @@ fn expected_of(row: &NotificationRow, known: &Expected) -> Option<Expected> {
         at_ms: row.created_at.as_ms(),
         before: amount(before.as_str()?)?,
         usage: amount(data["value"]["usage"].as_str()?)?,
-        limit: limit(&data["value"]),
+        limits: limits_in(&data["value"]),
         channels: known.channels.clone(),
     })
 }

@@ -27,8 +27,8 @@ pub struct Event {
     pub id: String,
     /// Its type.
     pub event_type: String,
-    /// What its number is, or what stands in its place.
-    pub tokens: Value,
+    /// What it carries.
+    pub data: Value,
     /// The time that it names.
     pub time_ms: Option<i64>,
 }
@@ -42,7 +42,7 @@ impl Event {
     /// As CloudEvents has it.
     pub fn to_json(&self) -> Value {
         let mut json = json!({"specversion": "1.0", "id": self.id, "source": "sim",
-            "type": self.event_type, "subject": self.subject, "data": {"tokens": self.tokens}});
+            "type": self.event_type, "subject": self.subject, "data": self.data});
         if let Some(ms) = self.time_ms {
             let time = plimsoll_core::time::Timestamp::from_ms(ms);
             json["time"] = Value::String(time.to_string());
@@ -247,7 +247,7 @@ mod tests {
 
     fn event(id: &str, time_ms: Option<i64>) -> Event {
         let (subject, event_type) = ("a".to_owned(), "t".to_owned());
-        Event { subject, id: id.to_owned(), event_type, tokens: json!(1), time_ms }
+        Event { subject, id: id.to_owned(), event_type, data: json!({"tokens": 1}), time_ms }
     }
 
     fn answer(accepted: u64, duplicates: u64, rejected: &[u32]) -> Answer {

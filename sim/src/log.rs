@@ -15,7 +15,7 @@ use plimsoll_core::{
     command::{Command, ControlCommand, CustomerCommand, RowKind},
     entitlement::{
         Entitlement, EntitlementKind, LIMIT_PRIORITY, grant::Grant, period::Interval,
-        period::UsagePeriod, source::Limits,
+        period::UsagePeriod, source,
     },
     ids::{ChannelId, CustomerId, EntitlementId, FeatureId, GrantId, LineId, MeterId, RuleId},
     line::{Line, LineKind},
@@ -29,7 +29,7 @@ use serde_json::Value;
 
 use crate::{
     model::{Amount, UNIT},
-    period::Period,
+    period::{Length, Period},
 };
 
 /// One row.
@@ -93,7 +93,12 @@ pub struct MeterFact {
     pub counts: Counts,
     /// The members to follow to the value.
     path: Vec<String>,
+    /// By what usage is told apart: a name, and the members to follow to the value.
+    keys: Vec<(String, Vec<String>)>,
 }
+
+/// One key by which usage is told apart, and one of its values.
+pub type Group = (String, String);
 
 /// How values are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,19 +135,55 @@ pub struct GrantFact {
     pub from_ms: i64,
     /// Up to when.
     pub to_ms: Option<i64>,
+    /// When it is set back to its amount.
+    pub recurs: Option<Period>,
     /// What a reset leaves at least, and at most.
     pub rollover: (Amount, Amount),
 }
 
 /// What happens to an entitlement at a moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum ChangeFact {
     /// What is left of a grant ends.
     Void(GrantId),
-    /// Usage starts again; whether what was beyond the limit is carried over, if that is said.
-    Reset(Option<bool>),
-    /// The limit is another one.
-    Limit(Option<Amount>),
+    /// Usage starts again.
+    Reset(ResetFact),
+    /// It allows something else.
+    Allow(Allowed),
+}
+
+/// Usage starts again before its period is over.
+#[derive(Debug, Clone, Copy)]
+pub struct ResetFact {
+    /// Whether what was beyond the limit is carried over, if that is said.
+    pub preserves: Option<bool>,
+    /// The moment at which periods begin from now on, if that moves.
+    pub anchor_ms: Option<i64>,
+}
+
+/// What an entitlement allows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// The limits.
+    pub limits: Limits,
+    /// The finite upper bounds of its tiers, ascending.
+    pub tiers: Vec<Amount>,
+}
+
+/// What usage is limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// How much may be used, if there is a limit.
+    pub hard: Option<Amount>,
+    /// From when on somebody is told, if there is such a limit.
+    pub soft: Option<Amount>,
+}
+
+impl Limits {
+    /// What shares and balances are of.
+    pub fn whole(&self) -> Option<Amount> {
+        self.hard.or(self.soft)
+    }
 }
 
 /// A rule.
@@ -195,6 +236,21 @@ pub struct LineFact {
     pub kind: LineFactKind,
     /// The level: percent, or units.
     pub value: Amount,
+    /// Usage by which key it is drawn on, and of which value if not of each; else all usage.
+    pub group: Option<(String, Option<String>)>,
+}
+
+impl LineFact {
+    /// Whether it is drawn on the usage of this group, or on all usage.
+    pub fn is_on(&self, group: Option<&Group>) -> bool {
+        match (&self.group, group) {
+            (None, None) => true,
+            (Some((key, value)), Some(group)) => {
+                *key == group.0 && value.as_ref().is_none_or(|it| *it == group.1)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What a line is drawn on.
@@ -208,8 +264,14 @@ pub enum LineFactKind {
     BalanceValue,
     /// What is left, in percent of the limit.
     BalancePercentage,
-    /// Usage in percent of the limit, of the typed rules.
+    /// Each multiple of the value, on usage.
+    Every,
+    /// Usage in percent of the hard limit, of the typed rules.
     Limit,
+    /// Usage in percent of the soft limit, of the typed rules.
+    SoftLimit,
+    /// Usage in percent of the upper bound of each tier, of the typed rules.
+    TierLimit,
 }
 
 impl LineFactKind {
@@ -220,7 +282,10 @@ impl LineFactKind {
             Self::UsageValue => "usage_value",
             Self::BalanceValue => "balance_value",
             Self::BalancePercentage => "balance_percentage",
+            Self::Every => "every",
             Self::Limit => "limit",
+            Self::SoftLimit => "soft_limit",
+            Self::TierLimit => "tier_limit",
         }
     }
 
@@ -231,7 +296,7 @@ impl LineFactKind {
 
     /// Whether its level is a share of the limit.
     pub fn is_share(self) -> bool {
-        !matches!(self, Self::UsageValue | Self::BalanceValue)
+        !matches!(self, Self::UsageValue | Self::BalanceValue | Self::Every)
     }
 }
 
@@ -242,8 +307,8 @@ pub struct EntitlementFact {
     pub id: EntitlementId,
     /// To what.
     pub feature: FeatureId,
-    /// The limit, if there is one.
-    pub limit: Option<Amount>,
+    /// What it allows.
+    pub allowed: Allowed,
     /// How long usage adds up.
     pub period: Period,
     /// Whether what was used beyond the limit is carried over.
@@ -272,18 +337,41 @@ impl MeterFact {
         if self.counts == Counts::Events {
             return Some(Reading::Number(UNIT));
         }
-        let mut path = self.path.iter();
-        let found = path.try_fold(&event.data, |value, name| value.get(name))?;
-        let text = match found {
-            Value::Number(number) => number.to_string(),
-            Value::String(text) => text.clone(),
-            Value::Bool(flag) if self.counts == Counts::Different => flag.to_string(),
-            _ => return None,
+        let text = match event.find(&self.path)? {
+            Value::Bool(_) if self.counts != Counts::Different => return None,
+            found => text_of(found)?,
         };
         match self.counts {
             Counts::Different => Some(Reading::Text(text)),
             _ => amount(&text).map(Reading::Number),
         }
+    }
+
+    /// The groups that an event belongs to.
+    pub fn groups(&self, event: &UsageFact) -> Vec<Group> {
+        let value = |path: &Vec<String>| event.find(path).and_then(text_of);
+        self.keys.iter().filter_map(|(key, path)| Some((key.clone(), value(path)?))).collect()
+    }
+
+    /// The names of the keys by which usage is told apart.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|it| &*it.0)
+    }
+}
+
+impl UsageFact {
+    fn find(&self, path: &[String]) -> Option<&Value> {
+        path.iter().try_fold(&self.data, |value, name| value.get(name))
+    }
+}
+
+/// A value as text; an array, an object and nothing have none.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -375,14 +463,15 @@ fn customer(at_ms: i64, command: CustomerCommand) -> Result<Fact, NotUnderstood>
             Fact::Changed { customer, at_ms, entitlement, due_ms, change }
         }
         CustomerCommand::ResetEntitlement { customer, entitlement, reset } => {
-            if !reset.retains_anchor {
-                return Err("the world moves no anchors".to_owned());
-            }
-            let (due_ms, change) = (reset.at.as_ms(), ChangeFact::Reset(reset.preserves_overage));
+            let due_ms = reset.at.as_ms();
+            let change = ChangeFact::Reset(ResetFact {
+                preserves: reset.preserves_overage,
+                anchor_ms: (!reset.retains_anchor).then_some(due_ms),
+            });
             Fact::Changed { customer, at_ms, entitlement, due_ms, change }
         }
         CustomerCommand::ChangeLimits { customer, entitlement, limits, tiers, at } => {
-            let (due_ms, change) = (at.as_ms(), ChangeFact::Limit(limit(&limits, &tiers)?));
+            let (due_ms, change) = (at.as_ms(), ChangeFact::Allow(allowed(&limits, &tiers)?));
             Fact::Changed { customer, at_ms, entitlement, due_ms, change }
         }
     })
@@ -399,10 +488,11 @@ fn meter(meter: &Meter) -> Result<MeterFact, NotUnderstood> {
     if !meter.filters.is_empty() {
         return Err("the model does not know filters".to_owned());
     }
-    let path = meter.aggregation.value_path().map(ValuePath::members).unwrap_or_default();
-    let path = path.iter();
-    let path = path.map(ToString::to_string).collect();
-    Ok(MeterFact { event_type: meter.event_type.to_string(), counts, path })
+    let members = |it: &ValuePath| it.members().iter().map(ToString::to_string).collect();
+    let path = meter.aggregation.value_path().map(members).unwrap_or_default();
+    let keys = meter.group_by.iter().map(|it| (it.name.to_string(), members(&it.path)));
+    let keys = keys.collect();
+    Ok(MeterFact { event_type: meter.event_type.to_string(), counts, path, keys })
 }
 
 fn rule(rule: &Rule) -> Result<RuleFact, NotUnderstood> {
@@ -426,24 +516,19 @@ fn line(line: &Line) -> Result<LineFact, NotUnderstood> {
         LineKind::UsageValue => LineFactKind::UsageValue,
         LineKind::BalanceValue => LineFactKind::BalanceValue,
         LineKind::BalancePercentage => LineFactKind::BalancePercentage,
+        LineKind::Every => LineFactKind::Every,
         LineKind::Limit => LineFactKind::Limit,
-        other => return Err(format!("the model does not know the line {other:?}")),
+        LineKind::SoftLimit => LineFactKind::SoftLimit,
+        LineKind::TierLimit => LineFactKind::TierLimit,
     };
-    if line.group.is_some() {
-        return Err("the model does not know lines on groups".to_owned());
-    }
-    Ok(LineFact { id: line.id, kind, value: exactly(&line.value)? })
+    let group = line.group.as_ref();
+    let group = group.map(|it| (it.key.to_string(), it.value.as_ref().map(ToString::to_string)));
+    Ok(LineFact { id: line.id, kind, value: exactly(&line.value)?, group })
 }
 
 fn entitled(entitlement: &Entitlement) -> Result<EntitlementFact, NotUnderstood> {
     let EntitlementKind::Metered(terms) = &entitlement.kind else {
         return Err("the world makes metered entitlements only".to_owned());
-    };
-    let period = match terms.period {
-        UsagePeriod { interval: Interval::Hour, anchor: None } => Period::Hour,
-        UsagePeriod { interval: Interval::Day, anchor: None } => Period::Day,
-        UsagePeriod { interval: Interval::Month, anchor: None } => Period::Month,
-        other => return Err(format!("the model does not know the period {other:?}")),
     };
     if terms.opening.is_some() || terms.limit_priority != LIMIT_PRIORITY {
         return Err("the model knows neither openings nor priorities of limits".to_owned());
@@ -451,29 +536,40 @@ fn entitled(entitlement: &Entitlement) -> Result<EntitlementFact, NotUnderstood>
     Ok(EntitlementFact {
         id: entitlement.id,
         feature: entitlement.feature,
-        limit: limit(&terms.limits, &terms.tiers)?,
-        period,
+        allowed: allowed(&terms.limits, &terms.tiers)?,
+        period: period(&terms.period)?,
         preserves: terms.preserves_overage,
     })
 }
 
-fn limit(limits: &Limits, tiers: &[Quantity]) -> Result<Option<Amount>, NotUnderstood> {
-    if limits.soft.is_some() || !tiers.is_empty() {
-        return Err("the model knows neither soft limits nor tiers".to_owned());
-    }
-    limits.hard.as_ref().map(exactly).transpose()
+fn period(period: &UsagePeriod) -> Result<Period, NotUnderstood> {
+    let length = match period.interval {
+        Interval::Hour => Length::Hour,
+        Interval::Day => Length::Day,
+        Interval::Week => Length::Week,
+        Interval::Month => Length::Months(1),
+        Interval::Quarter => Length::Months(3),
+        Interval::Never => Length::Never,
+        other => return Err(format!("the model does not know the interval {other:?}")),
+    };
+    Ok(Period { length, anchor_ms: period.anchor.map(Timestamp::as_ms) })
+}
+
+fn allowed(limits: &source::Limits, tiers: &[Quantity]) -> Result<Allowed, NotUnderstood> {
+    let exactly_if = |it: &Option<Quantity>| it.as_ref().map(exactly).transpose();
+    let limits = Limits { hard: exactly_if(&limits.hard)?, soft: exactly_if(&limits.soft)? };
+    let tiers = tiers.iter().map(exactly).collect::<Result<_, _>>()?;
+    Ok(Allowed { limits, tiers })
 }
 
 fn grant(grant: &Grant) -> Result<GrantFact, NotUnderstood> {
-    if grant.recurrence.is_some() {
-        return Err("the model does not know recurrence".to_owned());
-    }
     Ok(GrantFact {
         id: grant.id,
         amount: exactly(&grant.amount)?,
         priority: grant.priority,
         from_ms: grant.effective_at.as_ms(),
         to_ms: grant.expires_at.map(Timestamp::as_ms),
+        recurs: grant.recurrence.as_ref().map(period).transpose()?,
         rollover: (exactly(&grant.min_rollover)?, exactly(&grant.max_rollover)?),
     })
 }

@@ -15,14 +15,15 @@ use plimsoll_core::ids::{CustomerId, EntitlementId, FeatureId, LineId, MeterId, 
 
 use crate::{
     log::{
-        ChangeFact, Counts, EntitlementFact, Fact, Logged, MeterFact, Reading, RuleFact, UsageFact,
+        Allowed, ChangeFact, Counts, EntitlementFact, Fact, Group, Limits, Logged, MeterFact,
+        RuleFact, UsageFact,
     },
     model::{
-        lines::Cause,
+        lines::{Cause, View},
         pots::{Balance, Pots},
-        sheet::Sheet,
+        sheet::{Came, Sheet},
     },
-    period::Period,
+    period::{Length, Period},
 };
 
 mod course;
@@ -58,12 +59,12 @@ pub struct Expected {
     pub reason: Option<&'static str>,
     /// When, by the environment's clock.
     pub at_ms: i64,
-    /// Usage before.
+    /// Usage before; of the group, if it is about one.
     pub before: Amount,
     /// Usage after.
     pub usage: Amount,
-    /// The limit, if there is one.
-    pub limit: Option<Amount>,
+    /// The limits.
+    pub limits: Limits,
     /// Where it is sent to, in order.
     pub channels: Vec<String>,
 }
@@ -77,6 +78,14 @@ pub enum What {
         kind: &'static str,
         /// Its value, as the rule has it.
         value: Amount,
+        /// The same where it stands, in its own terms.
+        level: Amount,
+        /// The multiple, or the upper bound of the tier.
+        step: Option<Amount>,
+        /// How many multiples at once, of a line on multiples.
+        count: Option<i64>,
+        /// The group whose usage it is drawn on.
+        group: Option<Group>,
         /// The id of the event that crossed, if it was one.
         event: Option<String>,
         /// Whether the window had closed.
@@ -88,8 +97,8 @@ pub enum What {
         skipped: i64,
         /// When the last window began.
         closed_from_ms: i64,
-        /// The limit that it closed with.
-        closed_limit: Option<Amount>,
+        /// The limits that it closed with.
+        closed_limits: Limits,
     },
 }
 
@@ -103,8 +112,10 @@ pub struct Partition {
     clock: Clock,
     /// Every notification that must exist, in order.
     pub expected: Vec<Expected>,
-    /// Readings by meter, customer and hour, whatever entitlements there were.
-    pub used: BTreeMap<(MeterId, CustomerId, i64), Vec<Reading>>,
+    /// What came by meter, customer and hour, whatever entitlements there were.
+    pub used: BTreeMap<(MeterId, CustomerId, i64), Vec<Came>>,
+    /// How often the anchor of a period moved.
+    pub moved_anchors: u64,
     /// What is wrong with the log itself.
     pub findings: Vec<String>,
 }
@@ -154,10 +165,10 @@ pub struct Tracked {
     pub(super) who: Who,
     meter: MeterId,
     period: Period,
-    /// The limit without grants.
-    pub(super) base: Option<Amount>,
-    /// Each limit without grants that there ever was, and since when.
-    pub(super) bases: Vec<(i64, Option<Amount>)>,
+    /// The limits without grants.
+    pub(super) base: Limits,
+    /// Everything that was ever allowed without grants, and since when.
+    pub(super) allowances: Vec<(i64, Allowed)>,
     /// Whether what was used beyond the limit is carried over.
     preserves: bool,
     /// When its first window began.
@@ -175,17 +186,24 @@ pub struct Tracked {
 pub struct Value {
     /// Usage in the window.
     pub usage: Amount,
-    /// The limit with grants, if there is one.
-    pub limit: Option<Amount>,
+    /// The limits with grants.
+    pub limits: Limits,
     /// When the window began, and when it ends.
     pub window: (i64, i64),
     /// The grants that have not ended, in the order in which they burn.
     pub grants: Vec<Balance>,
 }
 
-/// The limit of an entitlement without grants, if there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit(pub Option<Amount>);
+/// What an entitlement is, whatever was used of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// What it allows without grants.
+    pub allowed: Allowed,
+    /// A moment at which its periods begin, if they do not follow the calendar.
+    pub anchor_ms: Option<i64>,
+    /// When it is that.
+    pub at_ms: i64,
+}
 
 /// The step that is being taken: when, why, and by which event.
 #[derive(Clone, Copy)]
@@ -293,11 +311,7 @@ impl Partition {
             }
             Fact::Changed { customer, at_ms, entitlement, due_ms, change } => {
                 let place = self.touch(position, *customer, *at_ms, &mut outcome);
-                let moment = self.moment_of_change(position);
-                if let Some(it) = tracked(&mut self.customers, place, *entitlement) {
-                    let change = (*due_ms, *change);
-                    course::change(&self.catalogue, it, change, &moment, &mut outcome);
-                }
+                self.change(position, place, *entitlement, (*due_ms, change), &mut outcome);
             }
             Fact::Sweep { at_ms, slots } => {
                 self.advance(*at_ms);
@@ -327,6 +341,23 @@ impl Partition {
         self.expected.append(&mut outcome.begun);
     }
 
+    /// Something happens to an entitlement of the customer in this place, now or later.
+    fn change(
+        &mut self,
+        position: i64,
+        place: Option<usize>,
+        entitlement: EntitlementId,
+        (due_ms, change): (i64, &ChangeFact),
+        outcome: &mut Outcome,
+    ) {
+        let moment = self.moment_of_change(position);
+        let Some(it) = tracked(&mut self.customers, place, entitlement) else { return };
+        if let ChangeFact::Reset(reset) = change {
+            self.moved_anchors += u64::from(reset.anchor_ms.is_some());
+        }
+        course::change(&self.catalogue, it, (due_ms, change.clone()), &moment, outcome);
+    }
+
     /// Where the clock was set, what is due comes first, and at its own time.
     fn check_turn(&mut self, row: &Logged) {
         if self.clock.set_to_ms.is_none() {
@@ -354,21 +385,26 @@ impl Partition {
 
     /// Where an entitlement stands where the machine's clock shows `now`, if it is counted.
     pub fn value(&self, entitlement: EntitlementId, now_ms: i64) -> Option<Value> {
-        let has = |it: &&Customer| it.tracked.iter().any(|it| it.who.entitlement == entitlement);
-        let mut customer = self.customers.iter().flatten().find(has)?.clone();
-        let at_ms = self.clock.shown(now_ms);
-        let moment = moment(0, at_ms, Cause::RuleChanged, customer.seen_seq);
-        course::pass_time(&self.catalogue, &mut customer, &moment, &mut Outcome::default());
-        let tracked = customer.tracked.iter().find(|it| it.who.entitlement == entitlement)?;
-        let Sheet { limit, window, .. } = tracked.sheet;
+        let tracked = self.tracked_at(entitlement, now_ms)?;
+        let (limits, window) = (tracked.sheet.allowed.limits, tracked.sheet.window);
         let grants = tracked.pots.as_ref().map(Pots::balances).unwrap_or_default();
-        Some(Value { usage: tracked.sheet.usage(), limit, window, grants })
+        Some(Value { usage: tracked.sheet.usage(), limits, window, grants })
     }
 
-    /// The limit of an entitlement without grants.
-    pub fn base(&self, entitlement: EntitlementId) -> Option<Limit> {
-        let mut all = self.customers.iter().flatten().flat_map(|it| &it.tracked);
-        all.find(|it| it.who.entitlement == entitlement).map(|it| Limit(it.base))
+    /// What an entitlement is then.
+    pub fn base(&self, entitlement: EntitlementId, now_ms: i64) -> Option<Base> {
+        let at_ms = self.clock.shown(now_ms);
+        let Tracked { base, sheet, period, .. } = self.tracked_at(entitlement, now_ms)?;
+        let allowed = Allowed { limits: base, tiers: sheet.allowed.tiers };
+        Some(Base { allowed, anchor_ms: period.anchor_ms, at_ms })
+    }
+
+    fn tracked_at(&self, entitlement: EntitlementId, now_ms: i64) -> Option<Tracked> {
+        let has = |it: &&Customer| it.tracked.iter().any(|it| it.who.entitlement == entitlement);
+        let mut customer = self.customers.iter().flatten().find(has)?.clone();
+        let moment = moment(0, self.clock.shown(now_ms), Cause::RuleChanged, customer.seen_seq);
+        course::pass_time(&self.catalogue, &mut customer, &moment, &mut Outcome::default());
+        customer.tracked.into_iter().find(|it| it.who.entitlement == entitlement)
     }
 
     /// Entitlements to which something should have happened by now.
@@ -386,9 +422,10 @@ impl Partition {
         all.map(|it| (it.who.customer, it.who.entitlement)).collect()
     }
 
-    /// How the values of each meter are put together.
-    pub fn meters(&self) -> BTreeMap<MeterId, Counts> {
-        self.catalogue.meters.iter().map(|(id, it)| (*id, it.counts)).collect()
+    /// How the values of each meter are put together, and by which keys they are told apart.
+    pub fn meters(&self) -> BTreeMap<MeterId, (Counts, Vec<String>)> {
+        let keys = |it: &MeterFact| it.keys().map(ToOwned::to_owned).collect();
+        self.catalogue.meters.iter().map(|(id, it)| (*id, (it.counts, keys(it)))).collect()
     }
 
     /// Whether a customer is, or ever was, of this partition.
@@ -457,8 +494,7 @@ impl Partition {
         for tracked in &mut customer.tracked {
             let (who, sheet) = (&tracked.who, &mut tracked.sheet);
             lines::leave(catalogue, who, sheet);
-            let before = sheet.usage();
-            lines::settle(catalogue, who, sheet, &moment, before, &mut outcome.crossed);
+            lines::settle_all(catalogue, who, sheet, &moment, &mut outcome.crossed);
         }
         customer.seen_seq = catalogue.rules_seq;
     }
@@ -483,8 +519,8 @@ impl Partition {
         if let Some(tracked) = known.find(|it| it.who.entitlement == fact.id) {
             tracked.preserves = fact.preserves;
             let moment = moment(position, at_ms, Cause::LimitChanged, seen_seq);
-            tracked.bases.push((at_ms, fact.limit));
-            lines::change_limit(catalogue, tracked, &moment, fact.limit, &mut outcome.crossed);
+            tracked.allowances.push((at_ms, fact.allowed.clone()));
+            lines::allow(catalogue, tracked, &moment, &fact.allowed, &mut outcome.crossed);
             return;
         }
         let Some(Some(meter)) = catalogue.features.get(&fact.feature) else { return };
@@ -494,11 +530,11 @@ impl Partition {
             who: Who { customer: customer.id, entitlement: fact.id, feature: fact.feature },
             meter: *meter,
             period: fact.period,
-            base: fact.limit,
-            bases: vec![(at_ms, fact.limit)],
+            base: fact.allowed.limits,
+            allowances: vec![(at_ms, fact.allowed.clone())],
             preserves: fact.preserves,
             first_ms: window.0,
-            sheet: Sheet::new(window, counts, 0),
+            sheet: Sheet::new(window, counts, fact.allowed.clone()),
             closed: Vec::new(),
             pots: None,
             planned: Vec::new(),
@@ -506,15 +542,18 @@ impl Partition {
         tracked.measure();
         let moment = moment(position, at_ms, Cause::EntitlementCreated, seen_seq);
         let (who, sheet) = (&tracked.who, &mut tracked.sheet);
-        lines::settle(catalogue, who, sheet, &moment, 0, &mut outcome.crossed);
+        lines::settle_all(catalogue, who, sheet, &moment, &mut outcome.crossed);
         customer.tracked.push(tracked);
     }
 
     fn count(&mut self, position: i64, event: &UsageFact, outcome: &mut Outcome) {
         let all = self.catalogue.meters.iter();
-        let meters: Vec<(MeterId, Option<Reading>)> = all
+        let came = |it: &MeterFact| {
+            it.reading(event).map(|reading| Came { reading, groups: it.groups(event) })
+        };
+        let meters: Vec<(MeterId, Option<Came>)> = all
             .filter(|(_, it)| it.event_type == event.event_type)
-            .map(|(id, it)| (*id, it.reading(event)))
+            .map(|(id, it)| (*id, came(it)))
             .collect();
         let Some(place) = self.places.get(&event.customer).copied() else { return };
         if meters.is_empty() {
@@ -525,13 +564,13 @@ impl Partition {
         let Some(customer) = &mut self.customers[place] else { return };
         let moment = moment(position, at_ms, Cause::Usage, customer.seen_seq);
         let moment = Moment { event: Some(&event.id), ..moment };
-        for (meter, reading) in meters {
-            let Some(reading) = reading else { continue };
-            let hour = Period::Hour.window_at(event.time_ms).0;
+        for (meter, came) in meters {
+            let Some(came) = came else { continue };
+            let hour = Length::Hour.by_calendar().window_at(event.time_ms).0;
             let used = self.used.entry((meter, event.customer, hour)).or_default();
-            used.push(reading.clone());
+            used.push(came.clone());
             for tracked in customer.tracked.iter_mut().filter(|it| it.meter == meter) {
-                count_one(catalogue, tracked, event.time_ms, &reading, &moment, outcome);
+                count_one(catalogue, tracked, event.time_ms, &came, &moment, outcome);
             }
         }
     }
@@ -550,12 +589,12 @@ fn moment(position: i64, at_ms: i64, cause: Cause, seen_seq: u64) -> Moment<'sta
     Moment { position, at_ms, cause, event: None, seen_seq }
 }
 
-/// Counts a reading in the window that its time falls into.
+/// Counts what came in the window that its time falls into.
 fn count_one(
     catalogue: &Catalogue,
     tracked: &mut Tracked,
     time_ms: i64,
-    reading: &Reading,
+    came: &Came,
     moment: &Moment<'_>,
     outcome: &mut Outcome,
 ) {
@@ -563,16 +602,21 @@ fn count_one(
         return;
     }
     let who = tracked.who;
+    let alone = Came { reading: came.reading.clone(), groups: Vec::new() };
     if time_ms >= tracked.sheet.window.0 {
         let before = tracked.sheet.usage();
-        tracked.sheet.readings.push(reading.clone());
+        tracked.sheet.readings.push(alone);
         let after = tracked.sheet.usage();
         if let Some(pots) = &mut tracked.pots {
             pots.move_usage(before, after);
         }
         tracked.measure();
         let sheet = &mut tracked.sheet;
-        lines::settle(catalogue, &who, sheet, moment, before, &mut outcome.crossed);
+        let view = View { catalogue, who: &who, group: None, moment, before };
+        lines::settle(&view, sheet, &mut outcome.crossed);
+        // What corrections give back to nobody has moved the limit, under every group.
+        lines::settle_all(catalogue, &who, sheet, moment, &mut outcome.crossed);
+        count_groups(&view, sheet, &came.groups, outcome);
         return;
     }
     let mut place = tracked.closed.iter().position(|it| it.holds(time_ms));
@@ -583,6 +627,20 @@ fn count_one(
     }
     let Some(sheet) = place.and_then(|it| tracked.closed.get_mut(it)) else { return };
     let before = sheet.usage();
-    sheet.readings.push(reading.clone());
-    lines::settle(catalogue, &who, sheet, moment, before, &mut outcome.crossed);
+    sheet.readings.push(alone);
+    let view = View { catalogue, who: &who, group: None, moment, before };
+    lines::settle(&view, sheet, &mut outcome.crossed);
+    count_groups(&view, sheet, &came.groups, outcome);
+}
+
+/// Counts what came last in its groups as well, one after the other.
+fn count_groups(view: &View<'_>, sheet: &mut Sheet, groups: &[Group], outcome: &mut Outcome) {
+    for group in groups {
+        let before = sheet.usage_of(Some(group));
+        if let Some(last) = sheet.readings.last_mut() {
+            last.groups.push(group.clone());
+        }
+        let view = View { group: Some(group), before, ..*view };
+        lines::settle(&view, sheet, &mut outcome.crossed);
+    }
 }

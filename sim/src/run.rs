@@ -74,6 +74,16 @@ pub struct Tally {
     pub late: u64,
     /// Those of them about windows that began.
     pub resets: u64,
+    /// Those of them about the usage of one group.
+    pub groups: u64,
+    /// Those of them about tiers.
+    pub tiers: u64,
+    /// Those of them about multiples.
+    pub multiples: u64,
+    /// Those of them that come from a grant that was set back to its amount.
+    pub recurred: u64,
+    /// Resets that were to move the anchor of a period.
+    pub anchors: u64,
     /// Rows of usage that were compared.
     pub usage: u64,
     /// Processes that crashed.
@@ -87,6 +97,11 @@ impl Tally {
         self.notifications += other.notifications;
         self.late += other.late;
         self.resets += other.resets;
+        self.groups += other.groups;
+        self.tiers += other.tiers;
+        self.multiples += other.multiples;
+        self.recurred += other.recurred;
+        self.anchors += other.anchors;
         self.usage += other.usage;
         self.crashes += other.crashes;
     }
@@ -476,6 +491,7 @@ impl Simulation {
             if rest.is_empty() || !self.findings.borrow().is_empty() {
                 break;
             }
+            let rest = rest.into_iter().map(|it| self.world.on_time(it)).collect();
             self.request(engine, 0, Request::Send(rest)).await;
         }
         self.settle(engine).await;
@@ -483,6 +499,9 @@ impl Simulation {
         // The machine's clock is set right: what a clock that ran ahead has made due is due then.
         let behind_ms = self.ledger.borrow().latest_ms() - self.clock.now().as_ms();
         self.clock.jump(behind_ms.max(0));
+        // What is due then comes before the last webhooks are waited for: it may make some.
+        self.clock.sleep(DUE_WITHIN).await;
+        self.until_ready(engine).await;
         let since = self.clock.elapsed();
         while !self.is_delivered() {
             if self.clock.elapsed().saturating_sub(since) > DELIVERED_WITHIN {
@@ -562,7 +581,7 @@ impl Simulation {
             Err(error) => self.find(error.to_string()),
         }
         self.tally.events = self.books.logged.len() as u64;
-        (self.tally.late, self.tally.resets) = self.books.late_and_resets();
+        self.books.count(&mut self.tally);
         Report {
             seed,
             digest: self.trace.digest(),
@@ -586,11 +605,14 @@ impl Resolve for NoNames {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, notifications, late, resets, usage, crashes } = self;
+        let Self { events, notifications, late, resets, groups, tiers, .. } = self;
+        let Self { multiples, recurred, anchors, usage, crashes, .. } = self;
         write!(
             f,
-            "{events} events, {notifications} notifications ({late} late, {resets} resets), "
+            "{events} events, {notifications} notifications ({late} late, {resets} resets, "
         )?;
+        write!(f, "{groups} on groups, {tiers} on tiers, {multiples} on multiples, ")?;
+        write!(f, "{recurred} from recurrence), {anchors} anchors moved, ")?;
         write!(f, "{usage} rows of usage, {crashes} crashes")
     }
 }

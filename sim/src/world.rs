@@ -7,6 +7,8 @@
 //! Not here: which requests go together and when the process crashes (`run`). A new kind of request
 //! is a case more in [`Request`].
 
+use std::collections::BTreeSet;
+
 use plimsoll_engine::{
     engine::Engine,
     ingest::{IngestError, Mode},
@@ -25,6 +27,7 @@ use crate::{
     random::Dice,
 };
 
+mod documents;
 pub mod setup;
 
 /// How many customers there are at a time, at the most.
@@ -49,16 +52,16 @@ pub enum Request {
     DeleteCustomer(String, Vec<String>),
     /// An entitlement of a customer is made.
     Entitle(String, Value),
-    /// The limit of a customer's entitlement to a feature changes.
-    ChangeLimit(String, &'static str, Value),
+    /// What a customer's entitlement to a feature allows changes, now or later.
+    Change(String, &'static str, Value),
     /// A customer's entitlement to a feature is deleted.
     Unentitle(String, &'static str),
     /// Usage starts again, now or later.
     Reset(String, &'static str, Value),
     /// A grant is put into an entitlement.
     Grant(String, &'static str, Value),
-    /// One of its grants is voided: the one in this place, counted around.
-    Void(String, &'static str, u64),
+    /// One of its grants is voided, now or later: the one in this place, counted around.
+    Void(String, &'static str, u64, Value),
     /// The clock of the environment is moved forward.
     Advance(Value),
     /// A rule is made.
@@ -86,13 +89,22 @@ pub struct World {
     set_to_ms: Option<i64>,
     /// The least and the most that requests may have set it to, whatever became of them.
     moved_ms: Option<(i64, i64)>,
+    /// Whether resets may move the anchors of periods.
+    moves_anchors: bool,
+    /// Subjects that were seen.
+    seen: BTreeSet<String>,
+    /// Those of them of which no event comes late any more.
+    punctual: BTreeSet<String>,
+    /// Those of them of which none is under way either: their customers' anchors may move.
+    movable: BTreeSet<String>,
     next: u64,
 }
 
 impl World {
     /// Before anything exists.
-    pub fn new(dice: Dice, is_sandbox: bool) -> Self {
+    pub fn new(mut dice: Dice, is_sandbox: bool) -> Self {
         let (customers, rules, channels) = (vec![], vec![], vec![]);
+        let moves_anchors = dice.percent(35);
         Self {
             dice,
             customers,
@@ -101,6 +113,10 @@ impl World {
             is_sandbox,
             set_to_ms: None,
             moved_ms: None,
+            moves_anchors,
+            seen: BTreeSet::new(),
+            punctual: BTreeSet::new(),
+            movable: BTreeSet::new(),
             next: 0,
         }
     }
@@ -131,13 +147,14 @@ impl World {
         let clock = engine.ops.clock(context)?;
         let now_ms = clock.now.as_ms();
         self.set_to_ms = clock.is_set.then_some(now_ms);
+        self.choose_whose_anchors_move();
         Ok(())
     }
 
     /// The next request.
     pub fn draw(&mut self, ledger: &mut Ledger, now_ms: i64) -> Request {
         let weights =
-            [46, 6, 2, 9, 12, 3, 6, 12, 2, 6, 4, 7, 3, if self.is_sandbox { 6 } else { 0 }];
+            [46, 6, 2, 9, 12, 3, 6, 12, 2, 6, 7, 10, 3, if self.is_sandbox { 6 } else { 0 }];
         let customer = self.customer();
         let feature = *self.dice.pick(&FEATURES).unwrap_or(&FEATURES[0]);
         match (self.dice.weighted(&weights), customer) {
@@ -147,7 +164,7 @@ impl World {
                 Request::DeleteCustomer(key, subjects)
             }
             (3, Some((key, _))) => Request::Entitle(key, self.entitlement(feature)),
-            (4, Some((key, _))) => Request::ChangeLimit(key, feature, self.limit()),
+            (4, Some((key, _))) => Request::Change(key, feature, self.entitlement_change(now_ms)),
             (5, Some((key, _))) => Request::Unentitle(key, feature),
             (6, _) => Request::MakeRule(self.rule()),
             (7, _) => match self.dice.pick(&self.rules).cloned() {
@@ -159,9 +176,14 @@ impl World {
                 None => Request::MakeRule(self.rule()),
             },
             (9, Some((key, _))) => Request::Read(key, feature),
-            (10, Some((key, _))) => Request::Reset(key, feature, self.reset(now_ms)),
+            (10, Some((key, subjects))) => {
+                let may_move = self.may_move(&subjects);
+                Request::Reset(key, feature, self.reset(now_ms, may_move))
+            }
             (11, Some((key, _))) => Request::Grant(key, feature, self.grant(now_ms)),
-            (12, Some((key, _))) => Request::Void(key, feature, self.dice.below(8)),
+            (12, Some((key, _))) => {
+                Request::Void(key, feature, self.dice.below(8), self.void(now_ms))
+            }
             // Before there is any usage a clock may go back, and what was told is told again: seed
             // 2826 of a world without this condition. The identity is taken, the partition stops.
             (13, _) if ledger.has_acknowledged() => Request::Advance(self.advance()),
@@ -198,7 +220,7 @@ impl World {
             subject,
             id: format!("e{}", self.number()),
             event_type: "ping".to_owned(),
-            tokens: Value::Null,
+            data: json!({}),
             time_ms: None,
         };
         subjects.into_iter().map(ping).collect()
@@ -238,8 +260,10 @@ impl World {
             };
             let event = match again {
                 // Whatever it carries the second time, it is the same event.
-                Some(event) if self.dice.percent(20) => Event { tokens: json!(1_000), ..event },
-                Some(event) => event,
+                Some(event) if self.dice.percent(20) => {
+                    Event { data: json!({"tokens": 1_000}), ..self.on_time(event) }
+                }
+                Some(event) => self.on_time(event),
                 None => self.event(now_ms),
             };
             events.push(event);
@@ -269,143 +293,46 @@ impl World {
             _ => None,
         };
         let event_type = (*self.dice.pick(&EVENT_TYPES).unwrap_or(&"ping")).to_owned();
-        Event { subject, id: format!("e{number}"), event_type, tokens, time_ms }
-    }
-
-    fn limit(&mut self) -> Value {
-        match self.dice.below(12) {
-            0 => Value::Null,
-            1 => json!("0"),
-            _ => json!((self.dice.between(1, 40) * 10).to_string()),
-        }
-    }
-
-    fn entitlement(&mut self, feature: &str) -> Value {
-        let interval = *self.dice.pick(&["hour", "day", "month", "month"]).unwrap_or(&"month");
-        let preserves = self.dice.percent(20);
-        json!({"feature": feature, "type": "metered", "limit": self.limit(),
-            "usage_period": {"interval": interval}, "preserve_overage_at_reset": preserves})
-    }
-
-    fn reset(&mut self, now_ms: i64) -> Value {
-        let mut reset = json!({});
-        if self.dice.percent(40) {
-            reset["effective_at"] = self.later(now_ms);
-        }
-        if self.dice.percent(30) {
-            reset["preserve_overage"] = json!(self.dice.percent(50));
-        }
-        reset
-    }
-
-    fn grant(&mut self, now_ms: i64) -> Value {
-        let mut grant = json!({"amount": (self.dice.between(1, 20) * 10).to_string()});
-        if self.dice.percent(30) {
-            grant["priority"] = json!(self.dice.below(3));
-        }
-        if self.dice.percent(30) {
-            grant["effective_at"] = self.later(now_ms);
-        }
-        if self.dice.percent(50) {
-            let duration = *self.dice.pick(&["hour", "hour", "day"]).unwrap_or(&"hour");
-            grant["expiration"] = json!({"duration": duration, "count": self.dice.between(1, 5)});
-        }
-        if self.dice.percent(40) {
-            grant["max_rollover"] = json!((self.dice.below(10) * 10).to_string());
-        }
-        if self.dice.percent(20) {
-            (grant["min_rollover"], grant["max_rollover"]) = (json!("20"), json!("60"));
-        }
-        grant
-    }
-
-    /// A moment within the next hours.
-    fn later(&mut self, now_ms: i64) -> Value {
-        let ms = now_ms + self.dice.below(5 * HOUR_MS as u64) as i64;
-        json!(plimsoll_core::time::Timestamp::from_ms(ms).to_string())
-    }
-
-    fn advance(&mut self) -> Value {
-        match self.dice.below(8) {
-            0 => json!({"months": 1}),
-            1 => json!({"days": self.dice.between(1, 3)}),
-            2 | 3 => json!({"seconds": self.dice.between(0, 90)}),
-            _ => json!({"hours": self.dice.between(1, 5), "minutes": self.dice.below(60)}),
-        }
-    }
-
-    fn lines(&mut self) -> Value {
-        let mut lines: Vec<Value> = Vec::new();
-        for _ in 0..self.dice.between(1, 4) {
-            let line = match self.dice.below(6) {
-                0 => ("usage_value", self.dice.between(1, 30) * 10),
-                1 => ("balance_value", self.dice.between(0, 8) * 10),
-                2 => ("balance_percentage", self.dice.between(0, 10) * 10),
-                _ => ("usage_percentage", self.dice.between(1, 12) * 10),
-            };
-            let line = json!({"kind": line.0, "value": line.1.to_string()});
-            if !lines.contains(&line) {
-                lines.push(line);
+        let mut data = json!({"tokens": tokens});
+        for key in ["model", "region"] {
+            match self.dice.below(6) {
+                0 => {}
+                1 => data[key] = json!(self.dice.pick(&[json!(1), json!("1"), json!(true)])),
+                2 => data[key] = json!(self.dice.pick(&[Value::Null, json!([]), json!("")])),
+                _ => data[key] = json!(self.dice.pick(&["a", "b"])),
             }
         }
-        lines.into()
+        self.on_time(Event { subject, id: format!("e{number}"), event_type, data, time_ms })
     }
 
-    fn rule(&mut self) -> Value {
-        let mut rule = json!({"name": format!("rule {}", self.number()),
-            "channels": self.rule_channels()});
-        match self.dice.below(7) {
-            0 => rule["type"] = json!("entitlement.limit.reached"),
-            6 => rule["type"] = json!("entitlements.reset"),
-            1 => {
-                rule["type"] = json!("entitlement.limit.warning");
-                rule["warning_percentage"] = json!(self.dice.between(1, 99).to_string());
-            }
-            _ => {
-                rule["type"] = json!("entitlements.balance.threshold");
-                rule["lines"] = self.lines();
-            }
-        }
-        for _ in 0..self.dice.below(4) {
-            self.vary(&mut rule);
-        }
-        rule
+    /// The same event, or one without a time of its own if its customer's anchors may move.
+    ///
+    /// What late events find where an anchor has moved is open (ADR 12): a window that nobody used
+    /// is made up by the new anchor, and may lie over one that is kept. Until that is another
+    /// rule, nothing comes late there.
+    pub fn on_time(&self, event: Event) -> Event {
+        let time_ms = event.time_ms.filter(|_| !self.punctual.contains(&event.subject));
+        Event { time_ms, ..event }
     }
 
-    fn rule_channels(&mut self) -> Value {
-        let count = if self.dice.percent(40) { 2 } else { 1 };
-        self.channels.iter().take(count).cloned().collect()
-    }
-
-    fn rule_change(&mut self) -> Value {
-        let mut change = json!({});
-        for _ in 0..self.dice.between(1, 3) {
-            if self.dice.percent(25) {
-                change["lines"] = self.lines();
-            } else {
-                self.vary(&mut change);
+    /// Half of those who are new send nothing late from now on; their anchors may move from the
+    /// next look on.
+    fn choose_whose_anchors_move(&mut self) {
+        self.movable.clone_from(&self.punctual);
+        if !self.moves_anchors {
+            return;
+        }
+        let subjects: Vec<String> = self.customers.iter().flat_map(|it| it.1.clone()).collect();
+        for subject in subjects {
+            if self.seen.insert(subject.clone()) && self.dice.percent(50) {
+                self.punctual.insert(subject);
             }
         }
-        change
     }
 
-    fn vary(&mut self, rule: &mut Value) {
-        let customer = self.customer().map(|(key, _)| key);
-        let feature = self.dice.pick(&FEATURES).copied();
-        let is = self.dice.percent(50);
-        match self.dice.below(8) {
-            0 => rule["disabled"] = json!(is),
-            1 => rule["disabled"] = json!(false),
-            2 => rule["evaluate_on_create"] = json!(is),
-            3 => {
-                rule["notify_on"] =
-                    if is { json!(["crossed", "resolved"]) } else { json!(["crossed"]) }
-            }
-            4 => rule["when_several"] = if is { json!("highest") } else { json!("each") },
-            5 => rule["hysteresis"] = json!((self.dice.below(3) * 5).to_string()),
-            6 => rule["customers"] = customer.filter(|_| is).into_iter().collect(),
-            _ => rule["features"] = feature.filter(|_| is).into_iter().collect(),
-        }
+    /// Whether the anchors of the customer with these subjects may move.
+    fn may_move(&self, subjects: &[String]) -> bool {
+        !subjects.is_empty() && subjects.iter().all(|it| self.movable.contains(it))
     }
 }
 
@@ -425,10 +352,9 @@ pub async fn perform(engine: &Engine, context: &Context, request: &Request) -> O
             let made = ops.create_entitlement(context, key, parse(json)?).await;
             made.map(|it| it.id.to_string())
         }
-        Request::ChangeLimit(key, feature, limit) => {
-            let change = parse(&json!({"limit": limit}))?;
-            let changed = ops.update_entitlement(context, key, feature, change).await;
-            changed.map(|it| format!("{:?}", it.limit))
+        Request::Change(key, feature, json) => {
+            let changed = ops.update_entitlement(context, key, feature, parse(json)?).await;
+            changed.map(|it| format!("{:?} {:?}", it.limit, it.soft_limit))
         }
         Request::Unentitle(key, feature) => {
             done(ops.delete_entitlement(context, key, feature).await)
@@ -449,7 +375,9 @@ pub async fn perform(engine: &Engine, context: &Context, request: &Request) -> O
             let granted = ops.create_grant(context, key, feature, parse(json)?).await;
             granted.map(|it| it.id.to_string())
         }
-        Request::Void(key, feature, place) => void(engine, context, (key, feature), *place).await,
+        Request::Void(key, feature, place, json) => {
+            void(engine, context, (key, feature), *place, parse(json)?).await
+        }
         Request::Advance(by) => {
             let moved = ops.advance_clock(context, parse(&json!({"by": by}))?).await;
             moved.map(|it| it.now.to_string())
@@ -471,12 +399,13 @@ async fn void(
     context: &Context,
     (key, feature): (&str, &str),
     place: u64,
+    when: VoidGrant,
 ) -> Result<String, Problem> {
     let all = ListRequest { limit: Some(100), cursor: None };
     let grants = engine.ops.list_grants(context, key, feature, &all).await?.items;
     let Some(place) = place.checked_rem(grants.len() as u64) else { return Ok("none".to_owned()) };
     let id = grants[place as usize].grant.id.to_string();
-    let voided = engine.ops.void_grant(context, key, feature, &id, VoidGrant::default()).await;
+    let voided = engine.ops.void_grant(context, key, feature, &id, when).await;
     voided.map(|()| id)
 }
 

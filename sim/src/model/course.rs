@@ -1,25 +1,25 @@
 //! The course of time: windows end, grants begin and end, changes that were planned are made.
 //!
 //! One step after the other, the earliest first. At one moment grants end before the window does,
-//! and begin after it.
+//! and recur and begin after it.
 //!
 //! Not here: which lines fire (`lines`), what is left of a grant (`pots`).
 
 use super::{
-    Amount, Catalogue, Customer, Expected, Moment, Outcome, Tracked, What, Who,
-    lines::{self, Cause, LineState, Mark},
+    Amount, Catalogue, Customer, Expected, Moment, Outcome, Tracked, What,
+    lines::{self, Cause, View},
     pots::Pots,
     sheet::Sheet,
 };
-use crate::log::{ChangeFact, GrantFact};
+use crate::log::{Allowed, ChangeFact, GrantFact, Limits};
 
 /// That a window has begun.
 #[derive(Debug)]
 pub(super) struct Begun {
     cause: &'static str,
     skipped: i64,
-    closed: (i64, Amount, Option<Amount>),
-    opened: (i64, Amount, Option<Amount>),
+    closed: (i64, Amount, Limits),
+    opened: (i64, Amount, Limits),
 }
 
 impl Tracked {
@@ -34,20 +34,39 @@ impl Tracked {
         self.pots.as_ref().map_or(i64::MAX, Pots::next_due).min(planned)
     }
 
-    /// Finds the limit with all grants anew.
+    /// The last window that may begin before anything else happens, up to a moment.
+    fn last_quiet_window(&self, until_ms: i64) -> (i64, i64) {
+        let voids = self.planned.iter().filter(|it| matches!(it.1, ChangeFact::Void(_)));
+        let voids = voids.map(|it| it.0).min().unwrap_or(i64::MAX);
+        // What ends with a window still ends in it.
+        let ends = self.pots.as_ref().map_or(i64::MAX, Pots::next_end).min(voids);
+        self.period.window_at(until_ms.min(self.quiet_until()).min(ends - 1))
+    }
+
+    /// The limit that acts as a grant.
+    fn own_limit(&self) -> Amount {
+        self.base.whole().unwrap_or(0)
+    }
+
+    /// Finds the limits with all grants anew: they add to the hard one, else to the soft one.
     pub(super) fn measure(&mut self) {
         let usage = self.sheet.usage();
-        let pots = self.pots.as_mut();
-        self.sheet.limit = self.base.map(|base| pots.map_or(base, |it| it.reach(usage)));
+        self.sheet.allowed.limits = self.base;
+        let Some(pots) = &mut self.pots else { return };
+        let limits = &mut self.sheet.allowed.limits;
+        if let Some(limit) = limits.hard.as_mut().or(limits.soft.as_mut()) {
+            *limit = pots.reach(usage);
+        }
     }
 
     /// The clock went back, before there was any usage.
     pub(super) fn rewind(&mut self, to_ms: i64) {
         let window = self.period.window_at(to_ms);
         (self.sheet, self.first_ms) = (self.sheet.like(window, self.sheet.carried), window.0);
-        self.bases = vec![(i64::MIN, self.base)];
+        let allowed = Allowed { limits: self.base, tiers: self.sheet.allowed.tiers.clone() };
+        self.allowances = vec![(i64::MIN, allowed)];
         if let Some(pots) = &mut self.pots {
-            pots.begin_window(self.base.unwrap_or(0), window, 0);
+            pots.begin_window(self.base.whole().unwrap_or(0), window, 0);
             pots.rewind(to_ms);
         }
         self.measure();
@@ -103,6 +122,10 @@ fn step(
     if tracked.sheet.window.1 <= due_ms {
         return Some(roll(catalogue, tracked, moment, outcome));
     }
+    if tracked.pots.as_mut().is_some_and(|it| it.recur(due_ms)) {
+        settle(catalogue, tracked, Cause::Other("grant_recurred"), moment, outcome);
+        return None;
+    }
     if tracked.pots.as_mut().is_some_and(|it| it.begin(due_ms)) {
         settle(catalogue, tracked, Cause::Other("grant_active"), moment, outcome);
         return None;
@@ -136,8 +159,7 @@ pub(super) fn grant(
     moment: &Moment<'_>,
     outcome: &mut Outcome,
 ) {
-    let (base, window, usage) =
-        (tracked.base.unwrap_or(0), tracked.sheet.window, tracked.sheet.usage());
+    let (base, window, usage) = (tracked.own_limit(), tracked.sheet.window, tracked.sheet.usage());
     let pots = tracked.pots.get_or_insert_with(|| Pots::new(base, window, usage));
     pots.add(fact, moment.at_ms);
     tracked.measure();
@@ -160,17 +182,18 @@ fn apply(
             }
             None
         }
-        ChangeFact::Limit(limit) => {
+        ChangeFact::Allow(allowed) => {
             let moment = Moment { cause: Cause::LimitChanged, ..*moment };
-            tracked.bases.push((at_ms, limit));
-            lines::change_limit(catalogue, tracked, &moment, limit, &mut outcome.crossed);
+            tracked.allowances.push((at_ms, allowed.clone()));
+            lines::allow(catalogue, tracked, &moment, &allowed, &mut outcome.crossed);
             None
         }
-        ChangeFact::Reset(preserves) => {
+        ChangeFact::Reset(reset) => {
             if at_ms <= tracked.sheet.window.0 {
                 return None;
             }
-            let keeps = preserves.unwrap_or(tracked.preserves);
+            tracked.period.anchor_ms = reset.anchor_ms.or(tracked.period.anchor_ms);
+            let keeps = reset.preserves.unwrap_or(tracked.preserves);
             let carried = if keeps { tracked.sheet.beyond() } else { 0 };
             tracked.sheet.window.1 = tracked.sheet.window.1.min(at_ms);
             let next = (at_ms, tracked.period.window_at(at_ms).1);
@@ -190,7 +213,7 @@ fn roll(
     let mut skipped = 0;
     if carried == 0 {
         // Windows in which nothing happens are passed at once.
-        let last = tracked.period.window_at(moment.at_ms.min(tracked.quiet_until()));
+        let last = tracked.last_quiet_window(moment.at_ms);
         if last.0 > next.0 {
             skipped = tracked.period.windows_between(next.0, last.0);
             next = last;
@@ -209,38 +232,32 @@ fn begin(
     moment: &Moment<'_>,
     outcome: &mut Outcome,
 ) -> Begun {
-    let standing = |it: &Tracked| (it.sheet.window.0, it.sheet.usage(), it.sheet.limit);
+    let standing = |it: &Tracked| (it.sheet.window.0, it.sheet.usage(), it.sheet.allowed.limits);
     let closed = standing(tracked);
     let fresh = tracked.sheet.like(window, carried);
     let mut sheet = std::mem::replace(&mut tracked.sheet, fresh);
     sheet.knows = Some(moment.seen_seq);
     // A window that is no whole period cannot be made up again.
-    if sheet.is_touched() || tracked.period.window_at(sheet.window.0) != sheet.window {
+    let is_told = cause == "period" && tracked.period.window_at(sheet.window.0) == sheet.window;
+    if sheet.is_touched() || !is_told {
         tracked.closed.push(sheet);
     }
-    let base = tracked.base.unwrap_or(0);
+    let base = tracked.own_limit();
     tracked.pots.take_if(|it| !it.begin_window(base, window, carried));
     tracked.measure();
-    let who = tracked.who;
-    pass_falling(catalogue, &who, &mut tracked.sheet, moment);
+    let view = View { catalogue, who: &tracked.who, group: None, moment, before: carried };
+    lines::pass_falling(&view, &mut tracked.sheet);
     if carried != 0 {
         settle(catalogue, tracked, Cause::Other("reset"), moment, outcome);
     }
     Begun { cause, skipped, closed, opened: standing(tracked) }
 }
 
-fn pass_falling(catalogue: &Catalogue, who: &Who, sheet: &mut Sheet, moment: &Moment<'_>) {
-    let usage = sheet.usage();
-    let standing = lines::standing(catalogue, who, sheet);
-    for lines::Standing { line, place, origin, .. } in standing {
-        if line.kind.falls() && origin.entered <= moment.seen_seq && place.is_reached(usage) {
-            let passed = LineState { generation: 0, mark: Mark::Passed };
-            sheet.lines.insert(line.id, passed);
-        }
-    }
-}
-
-/// A window that closed without anything in it: with the limit and the lines of its end.
+/// A window that closed without anything in it: with what was allowed, and the lines that were known,
+/// at its end.
+///
+/// The anchors of today: the world sends nothing late to whom an anchor may move, see
+/// `World::on_time`.
 pub(super) fn unused(
     catalogue: &Catalogue,
     tracked: &Tracked,
@@ -250,9 +267,13 @@ pub(super) fn unused(
     let (from_ms, to_ms) = tracked.period.window_at(time_ms);
     let end_ms = to_ms.min(tracked.sheet.window.0);
     let mut sheet = tracked.sheet.like((from_ms, end_ms), 0);
-    let limit = tracked.bases.iter().rev().find(|it| it.0 < end_ms);
-    (sheet.limit, sheet.knows) = (limit.and_then(|it| it.1), Some(catalogue.known_at(end_ms)));
-    pass_falling(catalogue, &tracked.who, &mut sheet, moment);
+    let allowed = tracked.allowances.iter().rev().find(|it| it.0 < end_ms);
+    if let Some((_, allowed)) = allowed {
+        sheet.allowed = allowed.clone();
+    }
+    sheet.knows = Some(catalogue.known_at(end_ms));
+    let view = View { catalogue, who: &tracked.who, group: None, moment, before: 0 };
+    lines::pass_falling(&view, &mut sheet);
     sheet
 }
 
@@ -266,9 +287,8 @@ fn settle(
 ) {
     tracked.measure();
     let moment = Moment { cause, ..*moment };
-    let usage = tracked.sheet.usage();
     let (who, sheet) = (&tracked.who, &mut tracked.sheet);
-    lines::settle(catalogue, who, sheet, &moment, usage, &mut outcome.crossed);
+    lines::settle_all(catalogue, who, sheet, &moment, &mut outcome.crossed);
 }
 
 /// One notification for each rule that tells of it, and one for the channels that take it directly
@@ -289,7 +309,7 @@ fn tell(
         what: What::Reset {
             skipped: begun.skipped,
             closed_from_ms: begun.closed.0,
-            closed_limit: begun.closed.2,
+            closed_limits: begun.closed.2,
         },
         window_from_ms: begun.opened.0,
         edge: "",
@@ -298,7 +318,7 @@ fn tell(
         at_ms: moment.at_ms,
         before: begun.closed.1,
         usage: begun.opened.1,
-        limit: begun.opened.2,
+        limits: begun.opened.2,
         channels: if is_disabled { Vec::new() } else { channels },
     };
     let rules = catalogue.rules.values().filter(|it| {

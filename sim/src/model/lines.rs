@@ -5,7 +5,10 @@
 use plimsoll_core::ids::LineId;
 
 use super::{Amount, Catalogue, Expected, Moment, Tracked, UNIT, What, Who, sheet::Sheet};
-use crate::log::{LineFact, LineFactKind, RuleFact};
+use crate::log::{Allowed, Group, LineFact, LineFactKind, RuleFact};
+
+/// On whose usage a line stands, which line, and which of its tiers.
+pub type Level = (Option<Group>, LineId, Option<Amount>);
 
 /// What has happened to a line in the present window.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +17,11 @@ pub struct LineState {
     pub generation: u32,
     /// Whether it can fire.
     pub mark: Mark,
+    /// How many multiples were passed, of a line on every multiple.
+    pub passed: Amount,
 }
+
+const FRESH: LineState = LineState { generation: 0, mark: Mark::Armed, passed: 0 };
 
 /// Whether a line can fire, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,26 +83,53 @@ pub struct Place {
     /// It is reached only above `at`: the limit is zero.
     is_strict: bool,
     rearm_below: Amount,
+    /// The same in the line's own terms.
+    level: Amount,
+    /// The multiple, or the upper bound of the tier.
+    step: Option<Amount>,
 }
 
 impl Place {
-    /// Where a line stands; nowhere where it has no meaning.
-    fn of(line: &LineFact, rule: &RuleFact, limit: Option<Amount>) -> Option<Self> {
-        let share = |percent: Amount, limit: Amount| percent * limit / (100 * UNIT);
-        let (at, slack, is_strict) = match line.kind {
-            LineFactKind::UsageValue => (line.value, rule.hysteresis, false),
-            LineFactKind::BalanceValue => (limit? - line.value, rule.hysteresis, false),
-            LineFactKind::BalancePercentage => {
-                let limit = limit?;
-                let at = limit - share(line.value, limit);
-                (at, share(rule.hysteresis, limit), limit == 0)
-            }
-            LineFactKind::UsagePercentage | LineFactKind::Limit => {
-                let limit = limit?;
-                (share(line.value, limit), share(rule.hysteresis, limit), limit == 0)
+    /// Where a line stands; nowhere where it has no meaning. Multiples have no places.
+    fn all(line: &LineFact, rule: &RuleFact, allowed: &Allowed) -> Vec<Self> {
+        let share = |percent: Amount, whole: Amount| percent * whole / (100 * UNIT);
+        let whole = allowed.limits.whole();
+        let of_share = |whole: Amount| {
+            let at = share(line.value, whole);
+            let (is_strict, rearm_below) = (whole == 0, at - share(rule.hysteresis, whole));
+            Self { at, is_strict, rearm_below, level: at, step: None }
+        };
+        let plain = |at: Amount| {
+            let rearm_below = at - rule.hysteresis;
+            Self { at, is_strict: false, rearm_below, level: line.value, step: None }
+        };
+        let falling = |whole: Amount| {
+            let level = share(line.value, whole);
+            let at = whole - level;
+            let (is_strict, rearm_below) = (whole == 0, at - share(rule.hysteresis, whole));
+            Self { at, is_strict, rearm_below, level, step: None }
+        };
+        let place = match line.kind {
+            LineFactKind::Every => None,
+            LineFactKind::UsageValue => Some(plain(line.value)),
+            LineFactKind::BalanceValue => whole.map(|it| plain(it - line.value)),
+            LineFactKind::BalancePercentage => whole.map(falling),
+            LineFactKind::UsagePercentage => whole.map(of_share),
+            LineFactKind::Limit => allowed.limits.hard.map(of_share),
+            LineFactKind::SoftLimit => allowed.limits.soft.map(of_share),
+            LineFactKind::TierLimit => {
+                let mut begins = 0;
+                let tiers = allowed.tiers.iter().map(|ends| {
+                    // Never before the tier itself.
+                    let at = share(line.value, *ends).max(begins);
+                    begins = *ends;
+                    let rearm_below = at - share(rule.hysteresis, *ends);
+                    Self { at, is_strict: false, rearm_below, level: at, step: Some(*ends) }
+                });
+                return tiers.collect();
             }
         };
-        Some(Self { at, is_strict, rearm_below: at - slack })
+        place.into_iter().collect()
     }
 
     /// Whether usage is at or past the line.
@@ -109,13 +143,11 @@ impl Place {
 }
 
 /// A line that applies to an entitlement.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Standing<'a> {
     rule: &'a RuleFact,
     /// The line.
     pub line: &'a LineFact,
-    /// Where it stands.
-    pub place: Place,
     /// Since when.
     pub origin: Origin,
 }
@@ -143,118 +175,230 @@ impl Catalogue {
     }
 }
 
-/// The lines that apply to an entitlement, in the order of their rules.
-pub(super) fn standing<'a>(
-    catalogue: &'a Catalogue,
-    who: &Who,
-    sheet: &Sheet,
-) -> Vec<Standing<'a>> {
-    let mut found = Vec::new();
-    if !catalogue.has_feature(who.feature) {
-        return found;
-    }
-    let rules = catalogue.rules.values();
-    for rule in rules.filter(|it| it.scope.covers(who.feature, who.customer)) {
-        for line in &rule.lines {
-            let Some(origin) = catalogue.origins.get(&line.id) else { continue };
-            // A closed window knows nothing of what came later.
-            if sheet.knows.is_some_and(|it| origin.since > it) {
-                continue;
-            }
-            if let Some(place) = Place::of(line, rule, sheet.limit) {
-                found.push(Standing { rule, line, place, origin: *origin });
+/// One usage of an entitlement, and why its lines are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) who: &'a Who,
+    /// Of which group; of all usage, if of none.
+    pub(super) group: Option<&'a Group>,
+    pub(super) moment: &'a Moment<'a>,
+    /// Usage before.
+    pub(super) before: Amount,
+}
+
+impl<'a> View<'a> {
+    /// The lines that apply, in the order of their rules.
+    fn standing(&self, sheet: &Sheet) -> Vec<Standing<'a>> {
+        let mut found = Vec::new();
+        let (catalogue, who) = (self.catalogue, self.who);
+        if !catalogue.has_feature(who.feature) {
+            return found;
+        }
+        let rules = catalogue.rules.values();
+        for rule in rules.filter(|it| it.scope.covers(who.feature, who.customer)) {
+            for line in rule.lines.iter().filter(|it| it.is_on(self.group)) {
+                let Some(origin) = catalogue.origins.get(&line.id) else { continue };
+                // A closed window knows nothing of what came later.
+                if sheet.knows.is_none_or(|it| origin.since <= it) {
+                    found.push(Standing { rule, line, origin: *origin });
+                }
             }
         }
+        found
     }
-    found
+
+    fn level(&self, line: LineId, step: Option<Amount>) -> Level {
+        (self.group.cloned(), line, step)
+    }
+
+    fn state(&self, sheet: &Sheet, line: LineId, step: Option<Amount>) -> LineState {
+        sheet.lines.get(&self.level(line, step)).copied().unwrap_or(FRESH)
+    }
 }
 
 /// Forgets lines that are gone, and arms those that no longer cover the customer.
 pub(super) fn leave(catalogue: &Catalogue, who: &Who, sheet: &mut Sheet) {
-    sheet.lines.retain(|line, _| catalogue.origins.contains_key(line));
+    sheet.lines.retain(|level, _| catalogue.origins.contains_key(&level.1));
     let has_feature = catalogue.has_feature(who.feature);
-    for (line, state) in &mut sheet.lines {
+    for (level, state) in &mut sheet.lines {
         let covers = |it: &&RuleFact| {
-            it.lines.iter().any(|it| it.id == *line) && it.scope.covers(who.feature, who.customer)
+            it.lines.iter().any(|it| it.id == level.1) && it.scope.covers(who.feature, who.customer)
         };
         if state.mark != Mark::Armed
             && !(has_feature && catalogue.rules.values().any(|it| covers(&it)))
         {
-            *state = LineState { generation: state.generation + 1, mark: Mark::Armed };
+            *state = LineState { generation: state.generation + 1, ..FRESH };
         }
     }
 }
 
-/// Sets the limit. A line that has no place any more is left, wherever the value is.
-pub(super) fn change_limit(
+/// A window has begun: a falling line at or above what it opens with counts as passed, if the
+/// customer knew it (row 5). Nothing that falls stands on a group.
+pub(super) fn pass_falling(view: &View<'_>, sheet: &mut Sheet) {
+    let usage = sheet.usage();
+    let seen_seq = view.moment.seen_seq;
+    for Standing { rule, line, origin } in view.standing(sheet) {
+        for place in Place::all(line, rule, &sheet.allowed) {
+            if line.kind.falls() && origin.entered <= seen_seq && place.is_reached(usage) {
+                let passed = LineState { mark: Mark::Passed, ..FRESH };
+                sheet.lines.insert(view.level(line.id, place.step), passed);
+            }
+        }
+    }
+}
+
+/// Sets what is allowed. A line that has no place any more is left, wherever the value is.
+pub(super) fn allow(
     catalogue: &Catalogue,
     tracked: &mut Tracked,
     moment: &Moment<'_>,
-    limit: Option<Amount>,
+    allowed: &Allowed,
     expected: &mut Vec<Expected>,
 ) {
-    let before = standing(catalogue, &tracked.who, &tracked.sheet);
-    tracked.base = limit;
+    let before = tracked.sheet.allowed.clone();
+    tracked.base = allowed.limits;
+    tracked.sheet.allowed.tiers.clone_from(&allowed.tiers);
     if let Some(pots) = &mut tracked.pots {
-        pots.change_limit(limit.unwrap_or(0));
+        pots.change_limit(allowed.limits.whole().unwrap_or(0));
     }
     tracked.measure();
     let (who, sheet) = (&tracked.who, &mut tracked.sheet);
-    let usage = sheet.usage();
-    let limit = sheet.limit;
-    for it in before.iter().filter(|it| Place::of(it.line, it.rule, limit).is_none()) {
-        arm_again(who, sheet, it, moment, usage, expected);
+    let groups = sheet.groups();
+    for group in [None].into_iter().chain(groups.iter().map(Some)) {
+        let usage = sheet.usage_of(group);
+        let view = View { catalogue, who, group, moment, before: usage };
+        for it in view.standing(sheet) {
+            let now = Place::all(it.line, it.rule, &sheet.allowed);
+            let mut places = Place::all(it.line, it.rule, &before);
+            places.retain(|it| now.iter().all(|now| now.step != it.step));
+            for place in &places {
+                arm_again(&view, sheet, &it, place, expected);
+            }
+        }
     }
-    settle(catalogue, who, sheet, moment, usage, expected);
+    settle_all(catalogue, who, sheet, moment, expected);
 }
 
-/// Looks at every line: arms what was left, fires what is armed and reached.
-pub(super) fn settle(
+/// Looks at every line on all usage and on each group, where usage has not moved.
+pub(super) fn settle_all(
     catalogue: &Catalogue,
     who: &Who,
     sheet: &mut Sheet,
     moment: &Moment<'_>,
-    before: Amount,
     expected: &mut Vec<Expected>,
 ) {
-    let usage = sheet.usage();
+    let groups = sheet.groups();
+    for group in [None].into_iter().chain(groups.iter().map(Some)) {
+        let before = sheet.usage_of(group);
+        settle(&View { catalogue, who, group, moment, before }, sheet, expected);
+    }
+}
+
+/// Looks at every line: arms what was left, fires what is armed and reached.
+pub(super) fn settle(view: &View<'_>, sheet: &mut Sheet, expected: &mut Vec<Expected>) {
+    let usage = sheet.usage_of(view.group);
     let mut firing = Vec::new();
-    for it in standing(catalogue, who, sheet) {
-        if it.place.is_left(usage) {
-            arm_again(who, sheet, &it, moment, before, expected);
-        } else if it.place.is_reached(usage) {
-            firing.extend(chance(sheet, it, moment));
+    for it in view.standing(sheet) {
+        if it.line.kind == LineFactKind::Every {
+            leave_multiples(view, sheet, &it, expected);
+            firing.extend(come_to_multiples(view, sheet, it));
+            continue;
+        }
+        for place in Place::all(it.line, it.rule, &sheet.allowed) {
+            if place.is_left(usage) {
+                arm_again(view, sheet, &it, &place, expected);
+            } else if place.is_reached(usage) {
+                let state = view.state(sheet, it.line.id, place.step);
+                firing.extend(chance(it, place, state, view.moment));
+            }
         }
     }
-    firing.sort_by_key(|it| (it.standing.place.at, it.standing.line.kind.is_share()));
+    firing.sort_by_key(|it| (it.place.at, it.standing.line.kind.is_share()));
     silence_all_but_the_furthest(&mut firing);
-    for Firing { standing, generation, cause, is_silent } in firing {
+    for Firing { standing, place, state, cause, count, is_silent } in firing {
         let is_disabled = standing.rule.is_disabled;
         let mark = match (is_silent, is_disabled) {
             (true, _) => Mark::Passed,
             (false, true) => Mark::Recorded,
             (false, false) => Mark::Fired,
         };
-        sheet.lines.insert(standing.line.id, LineState { generation, mark });
+        // Multiples are counted, they have no state of their own.
+        let step = place.step.filter(|_| standing.line.kind == LineFactKind::TierLimit);
+        sheet.lines.insert(view.level(standing.line.id, step), LineState { mark, ..state });
         if !is_silent {
             let reason = is_disabled.then_some("rule_disabled");
-            let what = ("crossed", cause, reason);
-            expected.push(notice(who, sheet, &standing, moment, before, what));
+            let turn = Turn { edge: "crossed", cause, reason, count };
+            expected.push(notice(view, sheet, &standing, &place, &turn));
         }
     }
 }
 
+/// A multiple of a line's value.
+fn multiple(line: &LineFact, times: Amount) -> Place {
+    let at = line.value * times;
+    Place { at, is_strict: false, rearm_below: at, level: at, step: Some(at) }
+}
+
+/// Goes back to the multiples that usage is still past: those beyond are resolved as one.
+fn leave_multiples(
+    view: &View<'_>,
+    sheet: &mut Sheet,
+    standing: &Standing<'_>,
+    expected: &mut Vec<Expected>,
+) {
+    let (line, usage) = (standing.line, sheet.usage_of(view.group));
+    let was = view.state(sheet, line.id, None);
+    // A multiple is left where usage is below it by more than the hysteresis.
+    let is_left = |times: &Amount| usage < line.value * times - standing.rule.hysteresis;
+    let left: Vec<Amount> = (1..=was.passed).filter(is_left).collect();
+    let Some(first) = left.first() else { return };
+    let (generation, passed) = (was.generation + 1, first - 1);
+    let mark = if passed == 0 { Mark::Armed } else { was.mark };
+    sheet.lines.insert(view.level(line.id, None), LineState { generation, mark, passed });
+    if was.mark != Mark::Passed {
+        let place = multiple(line, *first);
+        let turn = Turn { count: left.len() as i64, ..resolved(standing, view) };
+        expected.push(notice(view, sheet, standing, &place, &turn));
+    }
+}
+
+/// All multiples that usage has newly come to, told as the last of them (row 3).
+fn come_to_multiples<'a>(
+    view: &View<'_>,
+    sheet: &Sheet,
+    standing: Standing<'a>,
+) -> Option<Firing<'a>> {
+    let (line, usage) = (standing.line, sheet.usage_of(view.group));
+    let was = view.state(sheet, line.id, None);
+    let reached = usage / line.value;
+    if reached <= was.passed {
+        return None;
+    }
+    let armed = LineState { mark: Mark::Armed, ..was };
+    let firing = chance(standing, multiple(line, reached), armed, view.moment)?;
+    let state = LineState { passed: reached, ..firing.state };
+    Some(Firing { state, count: (reached - was.passed) as i64, ..firing })
+}
+
 struct Firing<'a> {
     standing: Standing<'a>,
-    generation: u32,
+    place: Place,
+    /// How it stands then, but for its mark.
+    state: LineState,
     cause: Cause,
+    /// Multiples that it stands for.
+    count: i64,
     is_silent: bool,
 }
 
 /// Whether a reached line may fire, as what, and whether it only counts as passed.
-fn chance<'a>(sheet: &Sheet, standing: Standing<'a>, moment: &Moment<'_>) -> Option<Firing<'a>> {
-    let fresh = LineState { generation: 0, mark: Mark::Armed };
-    let state = sheet.lines.get(&standing.line.id).copied().unwrap_or(fresh);
+fn chance<'a>(
+    standing: Standing<'a>,
+    place: Place,
+    state: LineState,
+    moment: &Moment<'_>,
+) -> Option<Firing<'a>> {
     let (generation, cause) = match state.mark {
         Mark::Armed if standing.origin.since > moment.seen_seq => {
             (state.generation, Cause::Line(standing.origin.because))
@@ -267,81 +411,99 @@ fn chance<'a>(sheet: &Sheet, standing: Standing<'a>, moment: &Moment<'_>) -> Opt
     };
     let begins = matches!(cause, Cause::Line(_) | Cause::EntitlementCreated);
     let is_silent = begins && !standing.rule.evaluates_on_create;
-    Some(Firing { standing, generation, cause, is_silent })
+    let state = LineState { generation, ..state };
+    Some(Firing { standing, place, state, cause, count: 1, is_silent })
 }
 
-/// Of a rule that wants only the furthest, the last one in each direction is left.
+/// Of a rule that wants only the furthest, the last one in each direction is left. Multiples have
+/// no part in it.
 fn silence_all_but_the_furthest(firing: &mut [Firing<'_>]) {
+    let takes_part = |it: &Firing<'_>| it.standing.line.kind != LineFactKind::Every;
     for index in 0..firing.len() {
         let it = &firing[index];
         let (rule, falls) = (it.standing.rule.id, it.standing.line.kind.falls());
         let is_outdone = firing[index + 1..].iter().any(|later| {
             !later.is_silent
+                && takes_part(later)
                 && later.standing.rule.id == rule
                 && later.standing.line.kind.falls() == falls
         });
-        let is_silent = it.standing.rule.only_furthest && is_outdone;
+        let is_silent = it.standing.rule.only_furthest && takes_part(it) && is_outdone;
         firing[index].is_silent |= is_silent;
     }
 }
 
 fn arm_again(
-    who: &Who,
+    view: &View<'_>,
     sheet: &mut Sheet,
     standing: &Standing<'_>,
-    moment: &Moment<'_>,
-    before: Amount,
+    place: &Place,
     expected: &mut Vec<Expected>,
 ) {
-    let Some(state) = sheet.lines.get_mut(&standing.line.id) else { return };
+    let Some(state) = sheet.lines.get_mut(&view.level(standing.line.id, place.step)) else {
+        return;
+    };
     let was = state.mark;
     if was == Mark::Armed {
         return;
     }
-    *state = LineState { generation: state.generation + 1, mark: Mark::Armed };
-    if was == Mark::Passed {
-        return;
+    *state = LineState { generation: state.generation + 1, ..FRESH };
+    if was != Mark::Passed {
+        let turn = resolved(standing, view);
+        expected.push(notice(view, sheet, standing, place, &turn));
     }
+}
+
+/// What happens to a line at once.
+struct Turn {
+    edge: &'static str,
+    cause: Cause,
+    /// Why it is not sent.
+    reason: Option<&'static str>,
+    count: i64,
+}
+
+fn resolved(standing: &Standing<'_>, view: &View<'_>) -> Turn {
     let reason = match (standing.rule.is_disabled, standing.rule.sends_resolved) {
         (true, _) => Some("rule_disabled"),
         (false, false) => Some("resolved_not_wanted"),
         (false, true) => None,
     };
-    let what = ("resolved", moment.cause, reason);
-    expected.push(notice(who, sheet, standing, moment, before, what));
+    Turn { edge: "resolved", cause: view.moment.cause, reason, count: 1 }
 }
 
-/// The edge, why it came about, and why it is not sent.
-type Turn = (&'static str, Cause, Option<&'static str>);
-
 fn notice(
-    who: &Who,
+    view: &View<'_>,
     sheet: &Sheet,
     standing: &Standing<'_>,
-    moment: &Moment<'_>,
-    before: Amount,
-    (edge, cause, reason): Turn,
+    place: &Place,
+    turn: &Turn,
 ) -> Expected {
+    let (moment, line) = (view.moment, standing.line);
     Expected {
         position: moment.position,
         rule: Some(standing.rule.id.to_string()),
-        customer: who.customer.to_string(),
-        entitlement: who.entitlement.to_string(),
+        customer: view.who.customer.to_string(),
+        entitlement: view.who.entitlement.to_string(),
         what: What::Line {
-            kind: standing.line.kind.name(),
-            value: standing.line.value,
+            kind: line.kind.name(),
+            value: line.value,
+            level: place.level,
+            step: place.step,
+            count: (line.kind == LineFactKind::Every).then_some(turn.count),
+            group: view.group.cloned(),
             event: moment.event.map(str::to_owned),
             is_late: sheet.knows.is_some(),
         },
         window_from_ms: sheet.window.0,
-        edge,
-        cause: cause.name(),
-        reason,
+        edge: turn.edge,
+        cause: turn.cause.name(),
+        reason: turn.reason,
         at_ms: moment.at_ms,
-        before,
-        usage: sheet.usage(),
-        limit: sheet.limit,
-        channels: match reason {
+        before: view.before,
+        usage: sheet.usage_of(view.group),
+        limits: sheet.allowed.limits,
+        channels: match turn.reason {
             None => standing.rule.channels.iter().map(ToString::to_string).collect(),
             Some(_) => Vec::new(),
         },

@@ -8,7 +8,7 @@
 use plimsoll_core::ids::GrantId;
 
 use super::Amount;
-use crate::log::GrantFact;
+use crate::{log::GrantFact, period::Period};
 
 /// Of the limit among grants.
 const LIMIT_PRIORITY: u8 = 1;
@@ -32,6 +32,19 @@ struct Granted {
     fact: GrantFact,
     pot: Pot,
     phase: Phase,
+    /// When it is set back to its amount next, once it can be used.
+    recurs_ms: i64,
+}
+
+impl Granted {
+    /// Whole, until it is set back for the first time after this moment.
+    fn refill(&mut self, at_ms: i64) {
+        self.pot = Pot { left: self.fact.amount, taken: 0 };
+        self.recurs_ms = self.fact.recurs.map_or(i64::MAX, |it| {
+            let anchor_ms = it.anchor_ms.or(Some(self.fact.from_ms));
+            Period { anchor_ms, ..it }.window_at(at_ms).1
+        });
+    }
 }
 
 /// The grants of an entitlement and its limit.
@@ -106,7 +119,8 @@ impl Pots {
     pub fn add(&mut self, fact: &GrantFact, now_ms: i64) {
         if self.grants.iter().all(|it| it.fact.id != fact.id) {
             let fact = GrantFact { from_ms: fact.from_ms.max(now_ms), ..fact.clone() };
-            self.grants.push(Granted { fact, pot: Pot::default(), phase: Phase::Waiting });
+            let (pot, phase) = (Pot::default(), Phase::Waiting);
+            self.grants.push(Granted { fact, pot, phase, recurs_ms: i64::MAX });
         }
     }
 
@@ -134,10 +148,28 @@ impl Pots {
     pub fn next_due(&self) -> i64 {
         let due = |it: &Granted| match it.phase {
             Phase::Waiting => it.fact.from_ms,
-            Phase::Active => it.fact.to_ms.unwrap_or(i64::MAX),
+            Phase::Active => it.fact.to_ms.unwrap_or(i64::MAX).min(it.recurs_ms),
             Phase::Ended => i64::MAX,
         };
         self.grants.iter().map(due).min().unwrap_or(i64::MAX)
+    }
+
+    /// When one that can be used expires next.
+    pub fn next_end(&self) -> i64 {
+        let active = self.grants.iter().filter(|it| it.phase == Phase::Active);
+        active.filter_map(|it| it.fact.to_ms).min().unwrap_or(i64::MAX)
+    }
+
+    /// Sets back to their amounts what recurs; whether anything does.
+    pub fn recur(&mut self, due_ms: i64) -> bool {
+        let mut any = false;
+        let active = self.grants.iter_mut().filter(|it| it.phase == Phase::Active);
+        for it in active.filter(|it| it.recurs_ms <= due_ms) {
+            it.refill(due_ms);
+            any = true;
+        }
+        self.cover();
+        any
     }
 
     /// Ends what has expired; whether anything has.
@@ -164,7 +196,8 @@ impl Pots {
         let mut any = false;
         let waiting = self.grants.iter_mut().filter(|it| it.phase == Phase::Waiting);
         for it in waiting.filter(|it| it.fact.from_ms <= due_ms) {
-            (it.phase, it.pot, any) = (Phase::Active, Pot { left: it.fact.amount, taken: 0 }, true);
+            it.refill(due_ms);
+            (it.phase, any) = (Phase::Active, true);
         }
         self.cover();
         any

@@ -1,4 +1,4 @@
-//! What every simulation begins with: meters, features, channels, two customers and two rules.
+//! What every simulation begins with: meters, features, channels, two customers and some rules.
 
 use plimsoll_engine::{
     engine::Engine,
@@ -14,13 +14,15 @@ use crate::receiver::{FLAKY_PORT, HEALTHY_PORT};
 pub async fn make(engine: &Engine, context: &Context) -> Result<Vec<String>, Problem> {
     let ops = &engine.ops;
     let sum = json!({"key": "tokens", "name": "Tokens", "event_type": "llm.request",
-        "aggregation": "sum", "value_property": "$.tokens"});
+        "aggregation": "sum", "value_property": "$.tokens",
+        "group_by": {"model": "$.model", "region": "$.region"}});
     let count = json!({"key": "calls", "name": "Calls", "event_type": "llm.request",
-        "aggregation": "count"});
+        "aggregation": "count", "group_by": {"model": "$.model"}});
     let most = json!({"key": "peak", "name": "Peak", "event_type": "llm.request",
         "aggregation": "max", "value_property": "$.tokens"});
     let different = json!({"key": "kinds", "name": "Kinds", "event_type": "llm.request",
-        "aggregation": "unique_count", "value_property": "$.tokens"});
+        "aggregation": "unique_count", "value_property": "$.tokens",
+        "group_by": {"model": "$.model"}});
     for meter in [sum, count, most, different] {
         ops.create_meter(context, request(&meter)?).await?;
     }
@@ -38,19 +40,52 @@ pub async fn make(engine: &Engine, context: &Context) -> Result<Vec<String>, Pro
     for key in ["c0", "c1"] {
         let customer = json!({"key": key, "subjects": [format!("{key}-0")]});
         ops.create_customer(context, request(&customer)?).await?;
-        for feature in &FEATURES[..4] {
-            let entitlement = json!({"feature": feature, "type": "metered", "limit": "200",
-                "usage_period": {"interval": "day"}});
+        for entitlement in entitlements() {
             ops.create_entitlement(context, key, request(&entitlement)?).await?;
         }
+        let grant = json!({"amount": "60", "recurrence": {"interval": "hour"},
+            "min_rollover": "10", "max_rollover": "30"});
+        ops.create_grant(context, key, "tokens", request(&grant)?).await?;
     }
-    for (name, value) in [("near", "50"), ("there", "100")] {
-        let rule = json!({"name": name, "type": "entitlements.balance.threshold",
-            "lines": [{"kind": "usage_percentage", "value": value}], "channels": channels,
-            "notify_on": ["crossed", "resolved"]});
+    for mut rule in rules() {
+        rule["channels"] = json!(channels);
+        rule["notify_on"] = json!(["crossed", "resolved"]);
         ops.create_rule(context, request(&rule)?).await?;
     }
     Ok(channels)
+}
+
+/// What both customers are entitled to.
+fn entitlements() -> [Value; 4] {
+    let of = |feature: &str, period: Value| {
+        let metered = "metered";
+        json!({"feature": feature, "type": metered, "usage_period": period})
+    };
+    let mut tokens = of("tokens", json!({"interval": "day"}));
+    tokens["limit"] = json!("200");
+    let mut seats = of("seats", json!({"interval": "month", "anchor": "2026-01-31T08:00:00Z"}));
+    seats["tiers"] = json!([{"up_to": "40"}, {"up_to": "100"}, {"up_to": null}]);
+    let mut calls = of("calls", json!({"interval": "day"}));
+    calls["sources"] = json!([{"type": "plan", "key": "plan", "limit": "100"},
+        {"type": "addon", "key": "addon", "limit": "2", "quantity": 3},
+        {"type": "subscription", "key": "own", "limit": "4", "overrides": "plan"}]);
+    let mut peak = of("peak", json!({"interval": "hour", "anchor": "2026-03-10T12:20:00Z"}));
+    (peak["limit"], peak["soft_limit"]) = (json!("200"), json!("30"));
+    [tokens, seats, calls, peak]
+}
+
+/// Rules about everybody and everything.
+fn rules() -> [Value; 5] {
+    let threshold = "entitlements.balance.threshold";
+    let on_usage = |value: &str| json!([{"kind": "usage_percentage", "value": value}]);
+    [
+        json!({"name": "near", "type": threshold, "lines": on_usage("50")}),
+        json!({"name": "there", "type": threshold, "lines": on_usage("100")}),
+        json!({"name": "tiers", "type": "entitlement.tier_limit.warning"}),
+        json!({"name": "soft", "type": "entitlement.soft_limit.reached"}),
+        json!({"name": "groups", "type": threshold, "lines": [
+            {"kind": "usage_value", "value": "30", "group": {"key": "model"}}]}),
+    ]
 }
 
 fn request<T: DeserializeOwned>(document: &Value) -> Result<T, Problem> {

@@ -41,9 +41,12 @@ fn two_hundred_seeds_find_nothing() {
     for it in &reports {
         total.add(&it.tally);
     }
-    let Tally { events, notifications, late, resets, usage, crashes } = total;
+    let Tally { events, notifications, late, resets, usage, crashes, .. } = total;
     let is_enough = events > 5_000 && notifications - resets > 1_000 && crashes > 150;
     assert!(is_enough && late > 20 && resets > 1_000 && usage > 1_000, "{total}");
+    let Tally { groups, tiers, multiples, recurred, anchors, .. } = total;
+    let is_rich = groups > 100 && tiers > 50 && multiples > 100;
+    assert!(is_rich && recurred > 5 && anchors > 10, "{total}");
 }
 
 #[test]

@@ -29,6 +29,11 @@ impl State {
         self.customers.slot(customer).is_some_and(|it| self.customers.get(it).is_some())
     }
 
+    /// Whether this customer exists here, or did before it was deleted.
+    pub fn has_had_customer(&self, customer: CustomerId) -> bool {
+        self.customers.slot(customer).is_some()
+    }
+
     /// Customers that are read ahead together.
     pub const READ_AHEAD: usize = READ_AHEAD;
 

@@ -233,7 +233,8 @@ impl Memory {
         outcomes
     }
 
-    /// Makes the customers that requests bring along, those that are not here yet.
+    /// Makes the customers that requests bring along, those that are not here yet. One that was
+    /// made without its sender hearing of it may be deleted by now: it is not made again.
     fn provisional_customers(
         &mut self,
         work: &mut Work,
@@ -243,7 +244,7 @@ impl Memory {
         let mut made: BTreeMap<EnvironmentId, Vec<Customer>> = BTreeMap::new();
         for request in requests {
             for customer in &request.provisional {
-                if self.state.has_customer(customer.id) {
+                if self.state.has_had_customer(customer.id) {
                     continue;
                 }
                 let environment = request.environment;

@@ -340,8 +340,10 @@ impl Owner {
     ) -> Result<(), Failure> {
         let Memory { dedupe, position, .. } = &mut held.memory;
         dedupe.set_time(now);
-        let events = turn.usage.iter().flat_map(|it| &it.events);
-        let count = turn.usage.iter().map(|it| it.events.len()).sum();
+        // What waits may be let go in this turn: nothing is known of it any more.
+        let usage = || self.waiting.usage().iter().chain(&turn.usage);
+        let events = usage().flat_map(|it| &it.events);
+        let count = usage().map(|it| it.events.len()).sum();
         let store = &*self.deps.store;
         dedupe.make_room(store, count, *position).await?;
         dedupe.look_up(store, events.map(|it| it.identity)).await?;

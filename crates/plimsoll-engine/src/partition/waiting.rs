@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use plimsoll_core::{ids::EnvironmentId, limits};
 
-use super::{UsageError, gathered::Gathered};
+use super::{UsageError, UsageRequest, gathered::Gathered};
 use crate::ops::port::ChangeError;
 
 /// The requests that wait.
@@ -22,6 +22,11 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn is_empty(&self) -> bool {
         self.held.usage.is_empty() && self.held.changes.is_empty() && self.held.settles.is_empty()
+    }
+
+    /// The usage among them.
+    pub(super) fn usage(&self) -> &[UsageRequest] {
+        &self.held.usage
     }
 
     /// Takes from `turn` what is for unsettled environments, and gives what waited long enough.

@@ -1,6 +1,6 @@
 //! The clock of a sandbox: what becomes due on the way happens, in order and once.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use plimsoll_core::time::Timestamp;
 use plimsoll_engine::ops::{
@@ -206,4 +206,28 @@ impl World {
         times.reverse();
         times
     }
+}
+
+#[tokio::test]
+async fn a_duplicate_that_waits_for_the_clock_is_still_one() {
+    let mut world = World::start_sandbox().await;
+    world.daily_company(&["acme"]).await;
+    let events = [event("a", "acme", &json!(1))];
+    assert_eq!(world.send(&events).await.unwrap().accepted, 1);
+    // Afterwards the event is known from the store only.
+    world.engine.stop_without_store().await;
+    world.crash().await;
+    let is_moved = Cell::new(false);
+    let moving = async {
+        world.advance(json!({"by": {"days": 400}})).await.unwrap();
+        is_moved.set(true);
+    };
+    // One of them comes when the clock is set and much is due, and waits for many turns.
+    let sending = async {
+        while !is_moved.get() {
+            let again = world.send(&events).await.unwrap();
+            assert_eq!((again.accepted, again.duplicates), (0, 1));
+        }
+    };
+    futures_util::future::join(moving, sending).await;
 }

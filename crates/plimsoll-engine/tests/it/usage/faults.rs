@@ -78,6 +78,23 @@ async fn a_duplicate_is_not_acknowledged_before_its_original_is_durable() {
 }
 
 #[tokio::test]
+async fn a_customer_whose_making_and_deleting_nobody_was_told_of_stays_deleted() {
+    let world = World::start().await;
+    world.until_ready().await;
+    let events = [event("a", "stranger", &json!(1))];
+    world.store.plan(Some(Lane::Log), Fault::CommitThenUnknown, 1);
+    assert_eq!(world.send(&events).await, Err(IngestError::RetrySameIds));
+    world.until_ready().await;
+    world.store.plan(Some(Lane::Log), Fault::CommitThenUnknown, 1);
+    let deleted = world.engine.ops.delete_customer(&world.context(), "stranger").await;
+    assert!(deleted.is_err(), "its outcome is unknown");
+    world.until_ready().await;
+    let again = world.send(&events).await.unwrap();
+    let rejected: Vec<&str> = again.rejected.iter().map(|it| &*it.code).collect();
+    assert_eq!((again.accepted, rejected), (0, vec!["customer_deleted"]));
+}
+
+#[tokio::test]
 async fn a_database_that_is_away_comes_back() {
     let mut world = World::start().await;
     world.small_company(None).await;
