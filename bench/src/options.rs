@@ -64,6 +64,11 @@ pub(crate) struct Bench {
     #[arg(long, global = true, default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rules: u32,
+    /// Limit of each customer in the ingest workloads, in tokens; an event has 256 on average. A
+    /// line is crossed when half of it is used, so it says how many webhooks a long run causes
+    #[arg(long, global = true, default_value_t = 100_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
     /// Connections that send batches
     #[arg(long, global = true, default_value_t = 16)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]

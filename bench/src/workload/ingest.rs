@@ -29,8 +29,7 @@ pub(crate) const EVENT_TYPE: &str = "llm.request";
 pub(crate) const FEATURE: &str = "tokens";
 /// The lines of the rule, in percent of the limit.
 pub(crate) const PERCENTAGES: [u32; 5] = [50, 75, 80, 90, 100];
-/// The customers' limit, in tokens. An event has 256 tokens on average.
-const LIMIT: u64 = 100_000;
+/// An event has half as many tokens on average.
 const TOKENS_MAX: u32 = 512;
 /// Different requests that each connection has ready.
 const REQUESTS_PER_CONNECTION: u32 = 8;
@@ -64,7 +63,7 @@ pub(crate) async fn measure(options: &Bench) -> Result<Figure, Failure> {
     let (arrivals, _kept_open) = mpsc::unbounded_channel();
     let receiver = Receiver::start(arrivals).await?;
     let product = Product::start(options).await?;
-    prepare(options, &product, &receiver, Some(LIMIT)).await?;
+    prepare(options, &product, &receiver, Some(options.limit)).await?;
     machine::say(&format!("{} customers are made; measuring", options.customers()));
     let disk_before = product.disk_bytes();
     let cpu_before_ms = machine::cpu_ms(product.process()).unwrap_or_default();
