@@ -221,7 +221,8 @@ pub async fn cells(
         "wanted (meter, resolution, customer, from_at)",
         ["TEXT", "BIGINT", "TEXT", "BIGINT"],
         "SELECT c.meter, c.resolution, c.customer, c.from_at, c.core_version, c.payload \
-         FROM wanted CROSS JOIN cell c WHERE c.meter = wanted.meter AND c.resolution = wanted.resolution \
+         FROM wanted CROSS JOIN cell c \
+         WHERE c.meter = wanted.meter AND c.resolution = wanted.resolution \
          AND c.customer = wanted.customer AND c.from_at = wanted.from_at",
         customers,
     );
@@ -310,7 +311,8 @@ pub async fn cells_of_customers(
         "wanted (meter, resolution, customer, since, before)",
         ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"],
         "SELECT c.meter, c.resolution, c.customer, c.from_at, c.core_version, c.payload \
-         FROM wanted CROSS JOIN cell c WHERE c.meter = wanted.meter AND c.resolution = wanted.resolution \
+         FROM wanted CROSS JOIN cell c \
+         WHERE c.meter = wanted.meter AND c.resolution = wanted.resolution \
          AND c.customer = wanted.customer \
          AND c.from_at >= wanted.since AND c.from_at < wanted.before",
         rows.collect(),

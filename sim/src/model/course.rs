@@ -253,8 +253,8 @@ fn begin(
     Begun { cause, skipped, closed, opened: standing(tracked) }
 }
 
-/// A window that closed without anything in it: with what was allowed, and the lines that were known,
-/// at its end.
+/// A window that closed without anything in it: with what was allowed when it ended, and the lines
+/// that were known then.
 ///
 /// The anchors of today: the world sends nothing late to whom an anchor may move, see
 /// `World::on_time`.

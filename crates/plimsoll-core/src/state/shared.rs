@@ -73,7 +73,9 @@ mod tests {
     fn the_same_is_held_once_and_equal_numbers_that_are_written_otherwise_are_not_the_same() {
         let mut sharing = Sharing::default();
         let mut all = [Quantity::ONE, Quantity::ONE, "1.0".parse().unwrap()].map(shared);
-        all.iter_mut().for_each(|it| sharing.share(it));
+        for own in &mut all {
+            sharing.share(own);
+        }
         let [one, same, other] = all;
         assert!(Arc::ptr_eq(&one, &same));
         assert_eq!(one.limits, other.limits);
