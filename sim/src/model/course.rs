@@ -11,7 +11,10 @@ use super::{
     pots::Pots,
     sheet::Sheet,
 };
-use crate::log::{Allowed, ChangeFact, GrantFact, Limits};
+use crate::{
+    log::{Allowed, ChangeFact, GrantFact, Limits},
+    period::Length,
+};
 
 /// That a window has begun.
 #[derive(Debug)]
@@ -192,7 +195,10 @@ fn apply(
             if at_ms <= tracked.sheet.window.0 {
                 return None;
             }
-            tracked.period.anchor_ms = reset.anchor_ms.or(tracked.period.anchor_ms);
+            // What never ends has no periods that could begin elsewhere.
+            if tracked.period.length != Length::Never {
+                tracked.period.anchor_ms = reset.anchor_ms.or(tracked.period.anchor_ms);
+            }
             let keeps = reset.preserves.unwrap_or(tracked.preserves);
             let carried = if keeps { tracked.sheet.beyond() } else { 0 };
             tracked.sheet.window.1 = tracked.sheet.window.1.min(at_ms);
