@@ -472,14 +472,8 @@ impl Customers {
         let first = u32::try_from(slice).ok().and_then(|it| it.checked_mul(self.slice_slots));
         let first = first.ok_or(expected)?;
         for (slot, content) in (first..).zip(slots) {
-            let id = match &content {
-                Slot::Vacant => continue,
-                Slot::Deleted { id, .. } => *id,
-                Slot::Filled(customer) => {
-                    self.count += 1;
-                    customer.id
-                }
-            };
+            let Some(id) = content.id() else { continue };
+            self.count += usize::from(matches!(content, Slot::Filled(_)));
             if self.slot(id).is_some() {
                 return Err(Corrupt { expected: "each customer once" });
             }

@@ -235,18 +235,20 @@ impl Segment {
         self.left = shards;
     }
 
-    /// Notes where these identities may be in it; at most [`ASKED_TOGETHER`].
+    /// Notes where these identities may be in it.
     ///
-    /// First the words of all are read from the fronts, and nothing hangs on what they hold: so the
-    /// waits for memory overlap. Few identities pass.
+    /// First the words of many are read from the fronts, and nothing hangs on what they hold: so
+    /// the waits for memory overlap. Few identities pass.
     pub(super) fn ask(&self, identities: &[u128], doubts: &mut Doubts) {
-        let mut fronts = [FrontWord::STRANGER; ASKED_TOGETHER];
-        for (front, identity) in fronts.iter_mut().zip(identities) {
-            *front = self.front_word(*identity);
-        }
-        for (front, identity) in fronts.iter().zip(identities) {
-            if front.passes() {
-                self.ask_one(*identity, doubts);
+        for identities in identities.chunks(ASKED_TOGETHER) {
+            let mut fronts = [FrontWord::STRANGER; ASKED_TOGETHER];
+            for (front, identity) in fronts.iter_mut().zip(identities) {
+                *front = self.front_word(*identity);
+            }
+            for (front, identity) in fronts.iter().zip(identities) {
+                if front.passes() {
+                    self.ask_one(*identity, doubts);
+                }
             }
         }
     }
